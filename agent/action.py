@@ -1,0 +1,205 @@
+"""What an action is: a frozen description that plans changes, and never makes them.
+
+An action asks a system questions and returns `Change`s. A change is data: what to call, what to call to take it back, and
+what to ask to see that it holds. So the dry run prints exactly what the real run does, evidence holds it word for word,
+and an undo needs only the journal, not the code that planned it.
+
+    @action(impact="mild")                   the file's name is the action's name in policies
+    class BlockIp:
+        ip: Address                          the fields are its parameters
+        ttl: Ttl
+        def plan(self, firewall: Firewall):  asks systems, returns Changes; an empty list means "already in force"
+"""
+
+from __future__ import annotations
+
+import importlib
+import inspect
+import pkgutil
+import typing
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import MISSING, dataclass, field, fields, replace
+from datetime import timedelta
+from functools import cache, wraps
+from types import ModuleType
+from typing import Any, ClassVar, Concatenate, Literal, ParamSpec, Protocol, TypeVar, dataclass_transform
+
+from pydantic import TypeAdapter
+
+P = ParamSpec("P")
+S = TypeVar("S", bound="System")
+
+Impact = Literal["mild", "disruptive", "destructive"]
+
+
+class CannotReach(Exception):  # noqa: N818 - reads as the sentence it is
+    """The outside said no, or nothing. Text: `cannot <what>: <why>`, then how to mend it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """One operation on one outside system, written down and not yet performed. `args` are JSON-able through the verb's types."""
+
+    system: str
+    verb: str
+    args: Mapping[str, Any] = field(default_factory=dict)
+
+    def __str__(self) -> str:
+        return f"{self.system}.{self.verb}({', '.join(f'{name}={value}' for name, value in self.args.items())})"
+
+    def lasting(self, ttl: timedelta | None) -> Call:
+        """The same call for the time that is left; unchanged where the verb takes no ttl."""
+        return replace(self, args={**self.args, "ttl": ttl}) if "ttl" in self.args else self
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """One reversible step, small enough to hold or not hold. `undo` is None only for what cannot be taken back.
+
+    `verify` answers True while the change holds. `capture` is asked before `apply`, and its answers become evidence.
+    """
+
+    describe: str
+    apply: Call
+    undo: Call | None
+    verify: Call
+    capture: tuple[Call, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What came of one performed call: a value, or the error that came instead."""
+
+    value: Any = None
+    error: Exception | None = None
+
+
+class System:
+    """The base of agent/systems/*: methods marked @call are written down, the others answer now."""
+
+    name: ClassVar[str]
+
+    def perform(self, calls: Sequence[Call]) -> list[Answer]:
+        """Perform calls in order, one answer each. A system with transactions overrides this to make one of many."""
+        return [self._perform_one(one) for one in calls]
+
+    def native(self, one: Call) -> str:
+        """The call in the system's own words (`nft add element …`, the SQL, the API call), for dry runs and evidence."""
+        return str(one)
+
+    def _perform_one(self, one: Call) -> Answer:
+        try:
+            return Answer(_method(type(self), one.verb)(self, **one.args))
+        except Exception as error:  # noqa: BLE001 - an answer is data; whoever asked decides what the error means
+            return Answer(error=error)
+
+
+def call(method: Callable[Concatenate[S, P], Any]) -> Callable[Concatenate[S, P], Call]:
+    """Make a system's method return the `Call` that execute.py will have performed later."""
+    signature = inspect.signature(method)
+
+    @wraps(method)
+    def written(self: S, *args: P.args, **kwargs: P.kwargs) -> Call:
+        if not args:  # the usual spelling needs no look at the signature
+            return Call(self.name, method.__name__, kwargs)
+        bound = signature.bind(self, *args, **kwargs)
+        return Call(self.name, method.__name__, {n: v for n, v in bound.arguments.items() if n != "self"})
+
+    written.performed = method  # type: ignore[attr-defined]
+    return typing.cast("Callable[Concatenate[S, P], Call]", written)
+
+
+def verbs(system: type[System]) -> dict[str, Callable[..., Any]]:
+    """Everything a system can be called to do, by verb."""
+    return {n: m.performed for n, m in inspect.getmembers(system) if hasattr(m, "performed")}
+
+
+def _method(system: type[System], verb: str) -> Callable[..., Any]:
+    found = getattr(getattr(system, verb, None), "performed", None)
+    if found is None:
+        raise CannotReach(f"cannot call {system.name}.{verb}: this version knows no such verb")
+    return typing.cast("Callable[..., Any]", found)
+
+
+# Back from the journal -------------------------------------------------------------------------------------------------
+
+
+@cache
+def _adapters(method: Callable[..., Any]) -> dict[str, TypeAdapter[Any]]:
+    hints = typing.get_type_hints(method, include_extras=True)
+    return {name: TypeAdapter(hint) for name, hint in hints.items() if name != "return"}
+
+
+def read_call(plain: Mapping[str, Any], systems: Mapping[str, type[System]]) -> Call:
+    """The call a journal holds as plain JSON, typed again by the verb's own signature."""
+    adapters = _adapters(_method(systems[plain["system"]], plain["verb"]))
+    return Call(plain["system"], plain["verb"], {n: adapters[n].validate_python(v) for n, v in plain["args"].items()})
+
+
+def read_change(plain: Mapping[str, Any], systems: Mapping[str, type[System]]) -> Change:
+    """The change a journal holds as plain JSON; journal.py writes it field by field."""
+    calls = {part: read_call(plain[part], systems) if plain[part] else None for part in ("apply", "undo", "verify")}
+    capture = tuple(read_call(one, systems) for one in plain["capture"])
+    return Change(plain["describe"], calls["apply"], calls["undo"], calls["verify"], capture)  # type: ignore[arg-type]
+
+
+# Declaring and finding actions ----------------------------------------------------------------------------------------
+
+
+class Action(Protocol):
+    """An instance of a class under actions/: parameters bound, ready to plan."""
+
+    name: ClassVar[str]
+    impact: ClassVar[Impact]
+    mutes: ClassVar[tuple[str, ...]]
+    needs: ClassVar[Mapping[str, type[System]]]
+
+    def plan(self, *args: Any, **systems: Any) -> list[Change]:
+        """Ask the systems, change nothing, and return what would have to change."""
+        ...
+
+
+T = TypeVar("T", bound=type)
+
+
+@dataclass_transform(frozen_default=True)
+def action(*, impact: Impact, mutes: tuple[str, ...] = ()) -> Callable[[T], T]:
+    """Declare the one action of a file under actions/. `mutes` are the event kinds its own effect will cause."""
+
+    def declare(cls: T) -> T:
+        if not (cls.__doc__ or "").strip() or not hasattr(cls, "plan"):
+            raise TypeError(f"{cls.__module__}: an action needs a docstring and plan()")
+        made: Any = dataclass(frozen=True)(cls)
+        made.name, made.impact, made.mutes = cls.__module__.rpartition(".")[2], impact, mutes
+        made.needs = needs(made.plan)
+        return typing.cast("T", made)
+
+    return declare
+
+
+def needs(method: Callable[..., Any]) -> dict[str, type[System]]:
+    """The systems that a plan() or ask() wants, by parameter name, from its annotations."""
+    hints = typing.get_type_hints(method)
+    return {n: h for n, h in hints.items() if inspect.isclass(h) and issubclass(h, System)}
+
+
+def parameters(made: type[Any]) -> dict[str, tuple[Any, bool]]:
+    """An action's parameters: name → (type with its meaning, required)."""
+    hints = typing.get_type_hints(made, include_extras=True)
+    return {f.name: (hints[f.name], f.default is MISSING and f.default_factory is MISSING) for f in fields(made)}
+
+
+def discover(package: ModuleType, mark: str = "plan") -> dict[str, type[Any]]:
+    """Every class of a shelf by name: one file, one class with the file's name, and nothing else to edit.
+
+    Raises:
+        TypeError: a file of the package holds none, or more than one.
+    """
+    found: dict[str, type[Any]] = {}
+    for info in pkgutil.iter_modules(package.__path__):
+        module = importlib.import_module(f"{package.__name__}.{info.name}")
+        made = [v for v in vars(module).values() if inspect.isclass(v) and v.__module__ == module.__name__ and hasattr(v, mark)]
+        if len(made) != 1:
+            raise TypeError(f"{module.__file__}: found {len(made)} classes with {mark}(), expected exactly one")
+        found[info.name] = made[0]
+    return found

@@ -1,0 +1,100 @@
+"""What was seen: typed, timed, with flat dotted fields, as one small tuple. And the kinds of events a policy can name.
+
+A kind is declared by whatever makes its events (a parser, a sensor, the checks), in the file of its maker; `Catalogue`
+gathers them. Fields are flat (`src.ip`), so that a match is one look-up and a typo can be pointed at.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from types import MappingProxyType
+from typing import Any, Literal, NamedTuple
+
+FieldType = Literal["address", "text", "integer", "number", "flag", "port", "unit"]
+Value = str | int | float | bool | None
+
+COMMON: Mapping[str, FieldType] = MappingProxyType({"source": "text", "host": "text"})
+"""Fields that every kind has: the sensor the event came from, and this host's name."""
+
+
+@dataclass(frozen=True, slots=True)
+class Kind:
+    """One kind of event: its name in policies, one line for ops, its fields with their types.
+
+    `state` kinds say how things are (checks, rates), again and again; `for: 3 of 5` is for them. `forgeable` kinds carry
+    text that an unauthenticated stranger can write.
+    """
+
+    name: str
+    about: str
+    fields: Mapping[str, FieldType]
+    state: bool = False
+    forgeable: bool = False
+
+    def field(self, name: str) -> FieldType | None:
+        """The type of a field, or None where the kind has no such field."""
+        return self.fields.get(name) or COMMON.get(name)
+
+
+class Event(NamedTuple):
+    """Something seen. `ts` is the time the source gives, `seen` ours (both Unix seconds); windows run on `seen`.
+
+    `fields` never changes after the event was made. `raw` is the line it came from, at most 4 KiB.
+    """
+
+    kind: str
+    seen: float
+    fields: Mapping[str, Value]
+    source: str = ""
+    ts: float = 0.0
+    raw: str = ""
+    forgeable: bool = False
+
+    def get(self, name: str) -> Value:
+        """A field's value, or None. `source` is on every event."""
+        return self.source if name == "source" else self.fields.get(name)
+
+
+CHECK = Kind(
+    "check",
+    "One answer of a health check.",
+    {
+        "name": "text",
+        "check": "text",
+        "ok": "flag",
+        "state": "text",
+        "say": "text",
+        "target": "text",
+        "value": "number",
+        "limit": "number",
+    },
+    state=True,
+)
+"""`name` is the check's name in agent.yaml, `check` its type. `ok` is absent while the answer is unknown, so that no
+`ok: false` matches it: an unknown answer never triggers an action."""
+
+
+@dataclass(frozen=True)
+class Catalogue:
+    """Everything a policy may name on this host: kinds of events, actions, and lists of addresses."""
+
+    kinds: Mapping[str, Kind]
+    actions: Mapping[str, type[Any]]
+    lists: Mapping[str, tuple[Any, ...]] = field(default_factory=dict)
+
+
+def gather(modules: Iterable[Any]) -> dict[str, Kind]:
+    """Every kind that the modules declare, by name.
+
+    Raises:
+        TypeError: two different kinds share a name.
+    """
+    found = {CHECK.name: CHECK}
+    for module in modules:
+        for made in vars(module).values():
+            if not isinstance(made, Kind):
+                continue
+            if found.setdefault(made.name, made) != made:
+                raise TypeError(f"{module.__name__}: the kind {made.name} is declared twice with different fields")
+    return found
