@@ -189,6 +189,20 @@ def parameters(made: type[Any]) -> dict[str, tuple[Any, bool]]:
     return {f.name: (hints[f.name], f.default is MISSING and f.default_factory is MISSING) for f in fields(made)}
 
 
+@cache
+def _field_adapter(made: type[Any], name: str) -> TypeAdapter[Any]:
+    return TypeAdapter(parameters(made)[name][0])
+
+
+def typed(made: type[Any], name: str, value: Any) -> Any:
+    """A value as the action's parameter wants it.
+
+    Raises:
+        ValueError: it does not fit; pydantic's ValidationError is one.
+    """
+    return _field_adapter(made, name).validate_python(value)
+
+
 def discover(package: ModuleType, mark: str = "plan") -> dict[str, type[Any]]:
     """Every class of a shelf by name: one file, one class with the file's name, and nothing else to edit.
 

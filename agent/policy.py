@@ -1,0 +1,185 @@
+"""A policy as data: what ops wrote in a file, checked and typed. `policy_reader.py` makes these, `watch.py` runs them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import timedelta
+from typing import Any, Literal
+
+from agent.event import Event
+from agent.schema import spell
+
+Severity = Literal["P0", "P1", "P2", "P3"]
+Mode = Literal["enforce", "dry_run", "off"]
+Operator = Literal["is", "not", "in", "gt", "gte", "lt", "lte", "re", "has", "glob", "exists", "cidr", "list"]
+
+
+# When ---------------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Test:
+    """One line of a field map. `operand` is already typed: a value, a frozenset, a compiled pattern, or networks."""
+
+    field: str
+    operator: Operator
+    operand: Any
+    written: str
+    """The operand as ops wrote it, for explanations."""
+
+
+@dataclass(frozen=True, slots=True)
+class Count:
+    """`>= 8 in 2m`: at least `least` events within `span`."""
+
+    least: int
+    span: timedelta
+
+    def __str__(self) -> str:
+        return f">= {self.least} in {spell(self.span)}"
+
+
+@dataclass(frozen=True, slots=True)
+class Distinct:
+    """`user >= 5 in 1h`: at least `least` different values of `field` within `span`."""
+
+    field: str
+    least: int
+    span: timedelta
+
+    def __str__(self) -> str:
+        return f"{self.field} >= {self.least} in {spell(self.span)}"
+
+
+@dataclass(frozen=True, slots=True)
+class Of:
+    """`3 of 5`: true in at least `least` of the last `last` events of this key."""
+
+    least: int
+    last: int
+
+    def __str__(self) -> str:
+        return f"{self.least} of {self.last}"
+
+
+@dataclass(frozen=True, slots=True)
+class Held:
+    """`2m`: true in every event of this key for `span`."""
+
+    span: timedelta
+
+    def __str__(self) -> str:
+        return spell(self.span)
+
+
+Window = Count | Distinct | Of | Held
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """Events of one kind whose fields hold; with a window, so many of them. Without one, a single event is enough."""
+
+    event: str
+    match: tuple[Test, ...] = ()
+    window: Window | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Clause:
+    """One way for a policy to fire: one part, or several in order `within` a time. One window for each value of `by`."""
+
+    parts: tuple[Part, ...]
+    by: tuple[str, ...] = ()
+    within: timedelta | None = None
+
+
+# Then ---------------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One action with its parameters: `literal` ones are typed already, `variable` ones name a field of the event."""
+
+    action: type[Any]
+    literal: Mapping[str, Any] = field(default_factory=dict)
+    variable: Mapping[str, str] = field(default_factory=dict)
+    optional: bool = False
+    on_error: Literal["stop", "continue"] = "stop"
+    after: timedelta | None = None
+    timeout: timedelta | None = None
+
+    def bind(self, event: Event) -> Any:
+        """The action with every parameter filled, or a sentence saying which field was empty or unfit.
+
+        The sentence is a str; anything else is the bound action.
+        """
+        from agent.action import typed
+
+        values = dict(self.literal)
+        for name, source in self.variable.items():
+            given = event.get(source)
+            if given is None or given == "":
+                return f"${source} is empty in this event"
+            try:
+                values[name] = typed(self.action, name, given)
+            except ValueError as error:
+                return f"${source} does not fit {self.action.name}.{name}: {error}"
+        return self.action(**values)
+
+
+@dataclass(frozen=True, slots=True)
+class Rate:
+    """`20 per 10m`: at most `most` in any `span`."""
+
+    most: int
+    span: timedelta
+
+    def __str__(self) -> str:
+        return f"{self.most} per {spell(self.span)}"
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """The `guard:` of a policy; what it leaves open is taken from agent.yaml, which always wins where it is tighter."""
+
+    max: Rate | None = None
+    max_active: int | None = None
+    cooldown: timedelta | None = None
+    never: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Example:
+    """An `examples:` entry: events in, actions out, in virtual time. `policy_tests.py` runs them."""
+
+    title: str
+    events: tuple[tuple[float, Event], ...]
+    expect: tuple[str, ...]
+    place: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Policy:
+    """One threat and what is done about it."""
+
+    name: str
+    severity: Severity
+    when: tuple[Clause, ...]
+    then: tuple[Step, ...] = ()
+    title: str = ""
+    mode: Mode | None = None
+    unless: tuple[Test, ...] = ()
+    guard: Limits = Limits()
+    owner: str = ""
+    runbook: str = ""
+    tags: tuple[str, ...] = ()
+    recover: Literal["ttl", "manual"] = "ttl"
+    examples: tuple[Example, ...] = field(default=(), compare=False)
+    place: str = field(default="", compare=False)
+    digest: str = ""
+    """sha256 of the policy's own YAML text: the authority that evidence names."""
+
+    def kinds(self) -> frozenset[str]:
+        """The kinds of events that can move this policy."""
+        return frozenset(part.event for clause in self.when for part in clause.parts)
