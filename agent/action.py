@@ -24,7 +24,7 @@ from functools import cache, wraps
 from types import ModuleType
 from typing import Any, ClassVar, Concatenate, Literal, ParamSpec, Protocol, TypeVar, dataclass_transform
 
-from pydantic import TypeAdapter
+from pydantic import TypeAdapter, ValidationError
 
 P = ParamSpec("P")
 S = TypeVar("S", bound="System")
@@ -82,6 +82,9 @@ class System:
     def perform(self, calls: Sequence[Call]) -> list[Answer]:
         """Perform calls in order, one answer each. A system with transactions overrides this to make one of many."""
         return [self._perform_one(one) for one in calls]
+
+    def prepare(self) -> None:
+        """Make ready what calls need (a table, a connection). Called at start and before healing; harmless when all is there."""
 
     def native(self, one: Call) -> str:
         """The call in the system's own words (`nft add element …`, the SQL, the API call), for dry runs and evidence."""
@@ -189,9 +192,7 @@ def parameters(made: type[Any]) -> dict[str, tuple[Any, bool]]:
     return {f.name: (hints[f.name], f.default is MISSING and f.default_factory is MISSING) for f in fields(made)}
 
 
-@cache
-def _field_adapter(made: type[Any], name: str) -> TypeAdapter[Any]:
-    return TypeAdapter(parameters(made)[name][0])
+_FIELDS: dict[tuple[type[Any], str], TypeAdapter[Any]] = {}
 
 
 def typed(made: type[Any], name: str, value: Any) -> Any:
@@ -200,7 +201,43 @@ def typed(made: type[Any], name: str, value: Any) -> Any:
     Raises:
         ValueError: it does not fit; pydantic's ValidationError is one.
     """
-    return _field_adapter(made, name).validate_python(value)
+    adapter = _FIELDS.get((made, name))
+    if adapter is None:
+        adapter = _FIELDS[made, name] = TypeAdapter(parameters(made)[name][0])
+    return adapter.validate_python(value)
+
+
+def from_text(made: type[Any], given: Mapping[str, str]) -> Any:
+    """The action with its parameters read from text, as on the command line (`ip=203.0.113.7 ttl=1h`; lists with commas).
+
+    Raises:
+        ValueError: one sentence naming every parameter that is unknown, missing or unfit.
+    """
+    known, wrong, values = parameters(made), [], {}
+    for name, text in given.items():
+        if name not in known:
+            wrong.append(f"{made.name} has no parameter `{name}`; it takes {', '.join(known)}")
+            continue
+        try:
+            values[name] = typed(made, name, _listed(known[name][0], text))
+        except ValueError as error:
+            wrong.append(f"{name}: {first_reason(error)}")
+    wrong += [f"{made.name} needs `{name}`" for name, (_, required) in known.items() if required and name not in given]
+    if wrong:
+        raise ValueError("; ".join(wrong))
+    return made(**values)
+
+
+def _listed(hint: Any, text: str) -> str | list[str]:
+    bare = typing.get_args(hint)[0] if typing.get_origin(hint) is typing.Annotated else hint
+    return [one.strip() for one in text.split(",")] if typing.get_origin(bare) is tuple and isinstance(text, str) else text
+
+
+def first_reason(error: ValueError) -> str:
+    """The first reason a validation gives, in our own words where the type has its own."""
+    if isinstance(error, ValidationError):
+        return error.errors(include_url=False)[0]["msg"].removeprefix("Value error, ")
+    return str(error)
 
 
 def discover(package: ModuleType, mark: str = "plan") -> dict[str, type[Any]]:

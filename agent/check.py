@@ -13,11 +13,12 @@ act. How often it is asked stands in agent.yaml, how many times before it counts
 from __future__ import annotations
 
 import typing
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar, Literal, Protocol, TypeVar, dataclass_transform
 
 from agent.action import CannotReach, System, needs
+from agent.event import CHECK, Event, Value
 
 State = Literal["good", "bad", "unknown"]
 
@@ -85,3 +86,14 @@ def run(question: Check, systems: Mapping[str, System]) -> list[Answer]:
     except Exception as error:  # noqa: BLE001 - one of the three places: a check's run
         answers = unknown(f"cannot ask {question.name}: {type(error).__name__}: {error}")
     return answers if isinstance(answers, list) else [answers]
+
+
+def events(name: str, question: Check, answers: Iterable[Answer], now: float) -> list[Event]:
+    """Answers as events of kind `check`. An unknown answer has no `ok`, so that nothing that asks for `ok` matches it."""
+    made = []
+    for one in answers:
+        fields: dict[str, Value] = {"name": name, "check": question.name, "state": one.state, "say": one.say, "target": one.target}
+        fields |= {"value": one.value, "limit": one.limit} if one.state != "unknown" else {}
+        fields |= {"ok": one.state == "good"} if one.state != "unknown" else {}
+        made.append(Event(CHECK.name, now, fields, source=f"check:{name}", ts=now))
+    return made

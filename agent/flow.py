@@ -1,0 +1,287 @@
+"""The whole story in order: seen, found, planned, judged, applied. Start reading here. Pure.
+
+`step` takes one message and the time and answers what to do about it. It never waits, reads a clock or touches the host, so
+every story the agent can live through is a table in a test. What happens after a mitigation holds (its end, drift, recovery)
+stands in settle.py, what people ask for in orders.py.
+
+    Seen → finding → Plan → Planned → guard → intent, Apply → Applied → in_force → … → Lift → Lifted
+"""
+
+from __future__ import annotations
+
+import heapq
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from typing import Any
+
+from agent import orders, settle
+from agent.action import Change
+from agent.guard import Tally, Verdict, touches, within
+from agent.messages import (
+    Applied,
+    Apply,
+    Asked,
+    Disturbed,
+    Effect,
+    Healed,
+    Learnt,
+    Lifted,
+    Message,
+    Outcome,
+    Plan,
+    Planned,
+    Reply,
+    Run,
+    Seen,
+    Started,
+    Tick,
+    Verified,
+)
+from agent.policy import Limits, Policy
+from agent.turn import Agent, Turn, aim, lasting
+from agent.watch import Hit
+
+RECORDED_AGAIN = 300.0
+"""Seconds between two records of a finding about which nothing is to be done."""
+
+
+def step(agent: Agent, message: Message, now: float) -> list[Effect]:  # noqa: C901, PLR0912 - a table of contents
+    """Work one message into the agent's state, and answer with what must be done. Notes come before what they announce."""
+    turn = Turn(agent, now)
+    match message:
+        case Seen(events):
+            for event in events:
+                for hit in agent.watch.feed(event, now):
+                    _found(turn, hit)
+        case Planned():
+            _planned(turn, message)
+        case Applied(run, outcomes):
+            _applied(turn, run, outcomes)
+        case Lifted():
+            settle.lifted(turn, message)
+        case Verified():
+            settle.verified(turn, message)
+        case Healed(outcomes):
+            settle.healed(turn, outcomes)
+        case Disturbed(system, who):
+            settle.disturbed(turn, system, who)
+        case Started(version):
+            settle.started(turn, version)
+        case Learnt(lifelines):
+            agent.lifelines = lifelines
+        case Tick():
+            settle.tick(turn)
+            for run in _due(turn):
+                _advance(turn, run)
+        case Asked():
+            orders.asked(turn, message)
+    return turn.effects
+
+
+# Found ------------------------------------------------------------------------------------------------------------------
+
+
+def _found(turn: Turn, hit: Hit) -> None:
+    agent, policy = turn.agent, hit.policy
+    target = " ".join(str(value) for value in hit.key) or agent.settings.host
+    key, mode = (policy.name, target), agent.mode(policy)
+    if mode == "off":
+        return
+    if hit.unless:
+        _spared(turn, key, hit.unless)
+        return
+    agent.still[key] = turn.now
+    if key in agent.running or _settled(turn, policy, target):
+        return
+    known = agent.state.incident_for(*key)
+    incident = known.id if known else f"INC-{agent.state.last_incident + 1}"
+    turn.note("finding", _finding(hit, target, mode), incident=incident)
+    if pause := agent.state.pause:
+        because = f"{pause.actor} has paused all actions: {pause.why}"
+        turn.note("refused", {"policy": policy.name, "target": target, "because": because}, incident=incident)
+        return
+    run = Run(
+        actor=f"policy {policy.name}",
+        because=hit.because,
+        steps=tuple(one for one in policy.then if one.after is None),
+        incident=incident,
+        policy=policy,
+        target=target,
+        event=hit.event,
+        since=turn.now,
+        dry=mode == "dry_run",
+    )
+    for one in policy.then:
+        if one.after is not None:
+            turn.later(turn.now + one.after.total_seconds(), replace(run, steps=(one,)))
+    _advance(turn, run)
+
+
+def _finding(hit: Hit, target: str, mode: str) -> dict[str, Any]:
+    policy = hit.policy
+    return {
+        "policy": policy.name,
+        "digest": policy.digest,
+        "title": policy.title or policy.name,
+        "severity": policy.severity,
+        "target": target,
+        "because": hit.because,
+        "mode": mode,
+        "source": hit.event.source,
+        "event": hit.event.fields,
+        "evidence": [one.raw for one in hit.evidence if one.raw],
+        "forgeable": hit.event.forgeable,
+    }
+
+
+def _spared(turn: Turn, key: tuple[str, str], because: str) -> None:
+    """An `unless` line held: say so, but not for every line of a log."""
+    if turn.now - turn.agent.spared.get(key, -RECORDED_AGAIN) >= RECORDED_AGAIN:
+        turn.agent.spared[key] = turn.now
+        turn.note("left_alone", {"policy": key[0], "target": key[1], "because": because})
+
+
+def _settled(turn: Turn, policy: Policy, target: str) -> str:
+    """Why this finding needs nothing new just now; empty when it does."""
+    state = turn.agent.state
+    incident = state.incident_for(policy.name, target)
+    if incident is None:
+        return ""
+    for name in incident.mitigations:
+        if (held := state.mitigations.get(name)) and held.active:
+            return f"{name} holds"
+        if (would := state.would.get(name)) and would.left(turn.now) != 0.0:
+            return f"{name} would hold"
+    cooldown = policy.guard.cooldown or turn.agent.settings.limits.cooldown
+    quiet = max(cooldown.total_seconds() if cooldown else 0.0, 0.0 if policy.then else RECORDED_AGAIN)
+    return "it was found a moment ago" if incident.phase != "resolved" and turn.now - incident.last < quiet else ""
+
+
+# Planned and judged -------------------------------------------------------------------------------------------------------
+
+
+def _advance(turn: Turn, run: Run) -> None:
+    """Begin the run's step, passing over steps whose fields are empty; after the last one, end the run."""
+    turn.agent.running.add(_key(run))
+    while (todo := run.step) and run.event:
+        bound = todo.bind(run.event)
+        if not isinstance(bound, str):
+            turn.do(Plan(run, lasting(bound, turn.agent.state.repeated(f"{bound.name} {aim(bound)}", turn.now))))
+            return
+        if not todo.optional:
+            _refuse(turn, run, todo.action.name, bound)
+        if not todo.optional and todo.on_error == "stop":
+            run = replace(run, held=False)
+            break
+        run = run.next(held=todo.optional)
+    _finish(turn, run)
+
+
+def _due(turn: Turn) -> Iterator[Run]:
+    """Steps put off by `after` whose time has come, and whose incident still fires."""
+    later = turn.agent.later
+    while later and later[0][0] <= turn.now:
+        run = heapq.heappop(later)[2]
+        if turn.agent.still.get(_key(run), 0.0) > run.since:
+            yield run
+        else:
+            action = run.steps[0].action.name
+            turn.note("skipped", {"action": action, "because": "the finding did not come again"}, incident=run.incident)
+
+
+def _planned(turn: Turn, message: Planned) -> None:
+    run, action, changes = message.run, message.action, message.changes
+    if message.error:
+        turn.note("plan_failed", _body(run, action) | {"error": message.error}, incident=run.incident)
+        _stepped(turn, run, ok=False, reply={"result": "failed", "error": message.error})
+        return
+    if not changes:
+        turn.note("nothing_to_do", _body(run, action) | {"because": "already in force"}, incident=run.incident)
+        _stepped(turn, run, ok=True, reply={"result": "nothing", "because": "already in force"})
+        return
+    verdict = judge(turn, run, changes)
+    if not verdict.allowed:
+        _refuse(turn, run, action.name, verdict.because)
+        _stepped(turn, run, ok=False, reply={"result": "refused", "because": verdict.because})
+        return
+    made = tuple((_intend(turn, run, action, change), change) for change in changes)
+    if run.dry:
+        _stepped(turn, run, ok=True, reply={"result": "would"})
+    else:
+        turn.do(Apply(replace(run, made=run.made + tuple(name for name, _ in made)), made))
+
+
+def judge(turn: Turn, run: Run, changes: Sequence[Change]) -> Verdict:
+    """Life-lines first, then the policy's own limits, then those of agent.yaml."""
+    agent = turn.agent
+    never = {name: agent.settings.lists.get(name, ()) for name in (run.policy.guard.never if run.policy else ())}
+    verdict = touches(changes, agent.lifelines, never)
+    if not verdict.allowed:
+        return verdict
+    for whose, limits, name in (
+        (run.policy.name if run.policy else "", run.policy.guard if run.policy else Limits(), "this policy"),
+        ("", agent.settings.limits, "agent.yaml"),
+    ):
+        tally = Tally(agent.state.active.get(whose, 0), agent.state.done.get(whose, ()))
+        verdict = within(limits, tally, turn.now, len(changes), name)
+        if not verdict.allowed:
+            return verdict
+    return verdict
+
+
+def _intend(turn: Turn, run: Run, action: Any, change: Change) -> str:
+    """Write down what is about to be done, with its undo, and give it a name."""
+    name = f"M-{turn.agent.state.last_mitigation + 1}"
+    length = action.ttl.first if hasattr(action, "ttl") else None
+    body = _body(run, action) | {
+        "because": run.because,
+        "digest": run.policy.digest if run.policy else "",
+        "change": change,
+        "until": turn.now + length.total_seconds() if length is not None else None,
+    }
+    turn.note("would" if run.dry else "intent", body, incident=run.incident, mitigation=name)
+    return name
+
+
+def _refuse(turn: Turn, run: Run, action: str, because: str) -> None:
+    body = {"policy": run.policy.name if run.policy else "", "target": run.target, "action": action, "because": because}
+    turn.note("refused", body | {"actor": run.actor}, incident=run.incident)
+
+
+def _body(run: Run, action: Any) -> dict[str, Any]:
+    policy = run.policy.name if run.policy else ""
+    return {"policy": policy, "action": action.name, "target": aim(action), "actor": run.actor}
+
+
+# Applied ------------------------------------------------------------------------------------------------------------------
+
+
+def _applied(turn: Turn, run: Run, outcomes: Sequence[Outcome]) -> None:
+    for one in outcomes:
+        settle.outcome(turn, one, run.incident)
+    bad = [one for one in outcomes if one.result != "in_force"]
+    reply = {"result": "failed", "error": bad[0].error} if bad else {"result": "in_force"}
+    _stepped(turn, run, ok=not bad, reply=reply)
+
+
+def _stepped(turn: Turn, run: Run, *, ok: bool, reply: dict[str, Any]) -> None:
+    """One step is done: go on with the next, or end the run where the step said so."""
+    if run.asked:
+        turn.do(Reply(run.asked, reply | {"mitigations": list(run.made)}))
+        return
+    todo = run.step
+    if todo and not ok and todo.on_error == "stop":
+        _finish(turn, replace(run, held=False))
+    else:
+        _advance(turn, run.next(held=ok or bool(todo and todo.optional)))
+
+
+def _finish(turn: Turn, run: Run) -> None:
+    turn.agent.running.discard(_key(run))
+    incident = turn.agent.state.incidents.get(run.incident)
+    if incident and incident.phase == "open" and run.steps and run.held and not run.dry:
+        turn.note("phase", {"phase": "contained"}, incident=incident.id)
+
+
+def _key(run: Run) -> tuple[str, str]:
+    return (run.policy.name if run.policy else "", run.target)

@@ -1,0 +1,124 @@
+"""What the agent must never do, however right a policy seems. Every verdict says why. Pure."""
+
+from __future__ import annotations
+
+import ipaddress
+from bisect import bisect_right
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from ipaddress import IPv4Network, IPv6Network
+from typing import Final
+
+from agent.action import Call, Change
+from agent.policy import Limits
+from agent.schema import spoken
+
+Network = IPv4Network | IPv6Network
+
+RESERVED: Final = tuple(
+    (ipaddress.ip_network(text), why)
+    for text, why in (
+        ("0.0.0.0/8", "this network (RFC 1122)"),
+        ("127.0.0.0/8", "loopback"),
+        ("169.254.0.0/16", "link-local"),
+        ("224.0.0.0/3", "multicast and reserved"),
+        ("::/128", "the unspecified address"),
+        ("::1/128", "loopback"),
+        ("fe80::/10", "link-local: neighbours and routers"),
+        ("ff00::/8", "multicast"),
+    )
+)
+WIDEST: Final[Mapping[int, int]] = {4: 16, 6: 32}
+"""The shortest prefix that may be touched, by IP version: a whole provider is never one attacker."""
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """Allowed or not, and a sentence saying because of what."""
+
+    allowed: bool
+    because: str
+
+
+ALLOWED: Final = Verdict(True, "within every limit")
+
+
+@dataclass(frozen=True, slots=True)
+class Lifeline:
+    """Addresses that no plan may touch, and why."""
+
+    network: Network
+    why: str
+
+
+class Lifelines:
+    """Every life-line, found by address in a few look-ups: one table per prefix length (facts: 6.7 µs at 100,000 networks)."""
+
+    def __init__(self, lines: Iterable[Lifeline] = ()) -> None:
+        """Index the lines; of two with the same network the first one's reason is told."""
+        self.lines: tuple[Lifeline, ...] = (*lines, *(Lifeline(network, why) for network, why in RESERVED))
+        self._tables: dict[tuple[int, int], dict[int, Lifeline]] = {}
+        for line in self.lines:
+            version, length = line.network.version, line.network.prefixlen
+            table = self._tables.setdefault((version, length), {})
+            table.setdefault(_prefix(line.network, length), line)
+
+    def touched(self, network: Network) -> Lifeline | None:
+        """The life-line that the network lies in or swallows, or None."""
+        for (version, length), table in self._tables.items():
+            if version == network.version and length <= network.prefixlen and (line := table.get(_prefix(network, length))):
+                return line
+        if network.num_addresses == 1:
+            return None
+        return next((one for one in self.lines if one.network.version == network.version and one.network.overlaps(network)), None)
+
+
+def _prefix(network: Network, length: int) -> int:
+    return int(network.network_address) >> (network.max_prefixlen - length)
+
+
+def addresses(call: Call) -> Iterator[Network]:
+    """Every address among a call's final arguments."""
+    for value in call.args.values():
+        for one in value if isinstance(value, tuple) else (value,):
+            if isinstance(one, IPv4Network | IPv6Network):
+                yield one
+
+
+def touches(changes: Sequence[Change], lifelines: Lifelines, never: Mapping[str, Sequence[Network]]) -> Verdict:
+    """Whether any change, with the arguments it would really be called with, reaches what must not be touched."""
+    for network in (one for change in changes for one in addresses(change.apply)):
+        if network.prefixlen < WIDEST[network.version]:
+            return Verdict(False, f"{network} is wider than /{WIDEST[network.version]}, the widest network that may be touched")
+        if line := lifelines.touched(network):
+            return Verdict(False, f"{spoken(network)} {_relation(network, line.network)}, never touched: {line.why}")
+        for name, networks in never.items():
+            if found := next((one for one in networks if one.version == network.version and one.overlaps(network)), None):
+                return Verdict(False, f"{spoken(network)} is on the list `{name}` ({found}), which this policy never touches")
+    return ALLOWED
+
+
+def _relation(network: Network, line: Network) -> str:
+    if network == line:
+        return "is a life-line"
+    return f"lies in {line}" if line.prefixlen < network.prefixlen else f"contains {spoken(line)}"
+
+
+@dataclass(frozen=True, slots=True)
+class Tally:
+    """What is in force and what was done lately, for one policy or for all: `done` are Unix seconds, oldest first."""
+
+    active: int
+    done: Sequence[float]
+
+
+def within(limits: Limits, tally: Tally, now: float, adding: int, whose: str) -> Verdict:
+    """Whether `adding` more mitigations stay inside the limits. `whose` names them in the refusal."""
+    if limits.max_active is not None and tally.active + adding > limits.max_active:
+        return Verdict(False, f"{tally.active} mitigations are in force, and {limits.max_active} are the most {whose} allows")
+    if limits.max is None:
+        return ALLOWED
+    recent = len(tally.done) - bisect_right(tally.done, now - limits.max.span.total_seconds())
+    if recent + adding > limits.max.most:
+        return Verdict(False, f"{recent} mitigations were made, and {whose} allows {limits.max}")
+    return ALLOWED

@@ -1,0 +1,89 @@
+"""Incidents and mitigations: what is wrong, what was done about it, and how far each has come. Pure.
+
+An incident is one policy's findings about one target. First form: its phases are `open` → `contained` → `resolved`, and
+back to `open` when the finding comes again.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from typing import Literal
+
+from agent.action import Change
+from agent.policy import Severity
+
+Phase = Literal["open", "contained", "resolved"]
+Stage = Literal["applying", "in_force", "would", "lifting", "lifted", "failed"]
+
+QUIET = 1800.0
+"""Seconds without a finding after which an incident that holds no mitigation counts as resolved."""
+
+
+@dataclass(frozen=True, slots=True)
+class Incident:
+    """One policy's findings about one target, with a life. Times are Unix seconds."""
+
+    id: str
+    policy: str
+    target: str
+    severity: Severity
+    title: str
+    opened: float
+    last: float
+    because: str
+    phase: Phase = "open"
+    findings: int = 1
+    contained: float | None = None
+    resolved: float | None = None
+    mitigations: tuple[str, ...] = field(default=())
+
+    def found_again(self, now: float, because: str) -> Incident:
+        """The finding came true once more; a resolved incident is open again."""
+        again = replace(self, last=now, because=because, findings=self.findings + 1)
+        return replace(again, phase="open", resolved=None, contained=None) if self.phase == "resolved" else again
+
+    def moved(self, phase: Phase, now: float) -> Incident:
+        """The incident in another phase."""
+        match phase:
+            case "contained":
+                return replace(self, phase=phase, contained=now)
+            case "resolved":
+                return replace(self, phase=phase, resolved=now)
+            case _:
+                return replace(self, phase=phase)
+
+
+@dataclass(frozen=True, slots=True)
+class Mitigation:
+    """A change, from its intent to its end.
+
+    `until` is None where only a person ends it. `key` names what it is about: two mitigations with the same undo are the same
+    thing in the world. Stage `would` is a dry run's: it holds nothing.
+    """
+
+    id: str
+    incident: str
+    policy: str
+    action: str
+    target: str
+    change: Change
+    key: str
+    since: float
+    until: float | None
+    stage: Stage = "applying"
+    actor: str = ""
+    because: str = ""
+
+    @property
+    def aim(self) -> str:
+        """The action and its target: what repeat offences are counted by."""
+        return f"{self.action} {self.target}"
+
+    @property
+    def active(self) -> bool:
+        """Whether it holds, or may hold, something in the world."""
+        return self.stage in ("applying", "in_force", "lifting")
+
+    def left(self, now: float) -> float | None:
+        """Seconds until its end; None where it has none."""
+        return None if self.until is None else max(0.0, self.until - now)

@@ -1,0 +1,224 @@
+"""What can happen to the agent, and what it can decide to do: the two vocabularies that flow.py translates between. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any, Literal
+
+from agent.action import Change
+from agent.event import Event
+from agent.guard import Lifelines
+from agent.policy import Policy, Step
+from agent.record import Record
+
+Result = Literal["in_force", "not_verified", "failed", "not_tried", "late"]
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """A person's question or order. `actor` is who the control socket says it is; `ticket` finds the way back."""
+
+    verb: str
+    body: Mapping[str, Any] = field(default_factory=dict)
+    actor: str = ""
+    ticket: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """The steps of one finding, or one person's order, on their way through plan, guard and apply."""
+
+    actor: str
+    because: str
+    steps: tuple[Step, ...] = ()
+    at: int = 0
+    incident: str = ""
+    policy: Policy | None = None
+    target: str = ""
+    event: Event | None = None
+    since: float = 0.0
+    dry: bool = False
+    held: bool = True
+    asked: Asked | None = None
+    made: tuple[str, ...] = ()
+
+    @property
+    def step(self) -> Step | None:
+        """The step that is being done; None for a person's order."""
+        return self.steps[self.at] if self.at < len(self.steps) else None
+
+    def next(self, *, held: bool = True, made: tuple[str, ...] = ()) -> Run:
+        """The run, one step on."""
+        return replace(self, at=self.at + 1, held=self.held and held, made=self.made + made)
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What came of one change. `error` is a sentence; `found` what `capture` brought to light."""
+
+    mitigation: str
+    result: Result
+    error: str = ""
+    found: tuple[Any, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Release:
+    """What came of one undo: `lifted` now, already `gone`, or `failed`."""
+
+    mitigation: str
+    result: Literal["lifted", "gone", "failed"]
+    error: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Held:
+    """What verify answered for one mitigation: True, False, or None where it could not be asked."""
+
+    mitigation: str
+    holds: bool | None
+    error: str = ""
+
+
+# What can happen ------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Started:
+    """The journal has been read; what it left open must be settled by what the systems say."""
+
+    version: str
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """Events arrived."""
+
+    events: Sequence[Event]
+
+
+@dataclass(frozen=True, slots=True)
+class Planned:
+    """An action has said what it would change; `error` instead where it could not say."""
+
+    run: Run
+    action: Any
+    changes: tuple[Change, ...] = ()
+    error: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Applied:
+    """Changes were made, or not."""
+
+    run: Run
+    outcomes: tuple[Outcome, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Lifted:
+    """Mitigations were taken down, or not."""
+
+    releases: tuple[Release, ...]
+    because: str
+    asked: Asked | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Verified:
+    """Systems were asked whether mitigations hold."""
+
+    held: tuple[Held, ...]
+    asked: Asked | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Healed:
+    """Mitigations that had vanished were put back, or not."""
+
+    outcomes: tuple[Outcome, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Disturbed:
+    """Somebody else changed a system: time to look whether ours still holds."""
+
+    system: str
+    who: str
+
+
+@dataclass(frozen=True, slots=True)
+class Learnt:
+    """This host's life-lines, as they are now."""
+
+    lifelines: Lifelines
+
+
+@dataclass(frozen=True, slots=True)
+class Tick:
+    """Time has passed."""
+
+
+Message = Started | Seen | Planned | Applied | Lifted | Verified | Healed | Disturbed | Learnt | Tick | Asked
+
+
+# What to do about it ------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Note:
+    """Write this down. Always committed before any other effect of the same turn begins."""
+
+    record: Record
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """Ask the action what it would change."""
+
+    run: Run
+    action: Any
+
+
+@dataclass(frozen=True, slots=True)
+class Apply:
+    """Make changes, in order, each proven by its verify. Their intents are in the journal."""
+
+    run: Run
+    jobs: tuple[tuple[str, Change], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Lift:
+    """Take mitigations down, where they still hold."""
+
+    jobs: tuple[tuple[str, Change], ...]
+    because: str
+    asked: Asked | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Verify:
+    """Ask the systems whether mitigations hold."""
+
+    jobs: tuple[tuple[str, Change], ...]
+    asked: Asked | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Heal:
+    """Put back what vanished, for the time that is left."""
+
+    jobs: tuple[tuple[str, Change], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """Answer a person."""
+
+    asked: Asked
+    body: Mapping[str, Any]
+
+
+Effect = Note | Plan | Apply | Lift | Verify | Heal | Reply

@@ -1,0 +1,256 @@
+"""Everything the agent knows between two events, and how each record changes it.
+
+`fold` is the only way state changes: live, right after flow.py decided a record, and at the next start, when the journal is
+read again. So what the agent knows and what the evidence says cannot drift apart.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any, Final, Literal, TypeVar
+
+from agent.action import Change, System, read_change
+from agent.incident import Incident, Mitigation
+from agent.policy import Mode
+from agent.record import Record
+
+K = TypeVar("K")
+V = TypeVar("V")
+
+KEPT: Final = 500
+"""Ended incidents and mitigations kept at hand for listings; older ones stand in the journal alone."""
+REMEMBERED: Final = 100_000
+"""Targets whose repeats and last findings are remembered."""
+REPEAT_WITHIN: Final = 30 * 86400.0
+
+
+@dataclass(frozen=True, slots=True)
+class Pause:
+    """No actions until `until` (Unix seconds); it ends by itself."""
+
+    until: float
+    actor: str
+    why: str
+
+
+@dataclass
+class State:
+    """Mutable, owned by the daemon's owner thread, changed only by `fold`. `systems` types the calls of the journal."""
+
+    systems: Mapping[str, type[System]]
+    incidents: dict[str, Incident] = field(default_factory=dict)
+    mitigations: dict[str, Mitigation] = field(default_factory=dict)
+    would: dict[str, Mitigation] = field(default_factory=dict)
+    incident_of: dict[tuple[str, str], str] = field(default_factory=dict)
+    holder: dict[str, str] = field(default_factory=dict)
+    ended: deque[str] = field(default_factory=deque)
+    modes: dict[str, Mode] = field(default_factory=dict)
+    pause: Pause | None = None
+    done: dict[str, list[float]] = field(default_factory=dict)
+    repeats: dict[str, tuple[int, float]] = field(default_factory=dict)
+    active: dict[str, int] = field(default_factory=dict)
+    last_incident: int = 0
+    last_mitigation: int = 0
+
+    def holding(self, key: str) -> Mitigation | None:
+        """The mitigation that holds this now, or None."""
+        found = self.holder.get(key)
+        return self.mitigations.get(found) if found else None
+
+    def in_force(self) -> list[Mitigation]:
+        """Every mitigation that the system should be holding now."""
+        return [one for one in self.mitigations.values() if one.stage == "in_force"]
+
+    def incident_for(self, policy: str, target: str) -> Incident | None:
+        """The latest incident of a policy and target, resolved ones included while they are at hand."""
+        found = self.incident_of.get((policy, target))
+        return self.incidents.get(found) if found else None
+
+    def repeated(self, key: str, now: float) -> int:
+        """How often this was in force before, within 30 days."""
+        count, last = self.repeats.get(key, (0, 0.0))
+        return count if now - last < REPEAT_WITHIN else 0
+
+
+def fold(state: State, record: Record, ts: float) -> None:  # noqa: C901 - a table, one line a kind
+    """Change the state as the record says. Records that change nothing (refusals, notes) are passed over."""
+    match record.kind:
+        case "finding":
+            _finding(state, record, ts)
+        case "intent":
+            _intent(state, record, ts)
+        case "would":
+            _would(state, record, ts)
+        case "in_force":
+            _in_force(state, record, ts)
+        case "recovered" if record.body["holds"]:
+            _in_force(state, record, ts)
+        case "failed" | "not_verified" | "recovered":
+            _end(state, record, "failed")
+        case "lifting" | "lift_failed":
+            _stage(state, record)
+        case "lifted":
+            _end(state, record, "lifted")
+        case "phase":
+            _phase(state, record, ts)
+        case "mode":
+            state.modes[record.body["policy"]] = record.body["mode"]
+        case "paused":
+            state.pause = Pause(record.body["until"], record.body["actor"], record.body["why"])
+        case "resumed":
+            state.pause = None
+
+
+def _finding(state: State, record: Record, ts: float) -> None:
+    body = record.body
+    known = state.incidents.get(record.incident)
+    if known:
+        state.incidents[known.id] = known.found_again(ts, body["because"])
+        return
+    opened = Incident(record.incident, body["policy"], body["target"], body["severity"], body["title"], ts, ts, body["because"])
+    state.incidents[opened.id] = opened
+    state.incident_of[opened.policy, opened.target] = opened.id
+    state.last_incident = max(state.last_incident, _number(opened.id))
+
+
+def _intent(state: State, record: Record, ts: float) -> None:
+    made = _mitigation(state, record, ts)
+    state.mitigations[made.id] = made
+    _belongs(state, made)
+    for whose in {"", made.policy}:
+        state.active[whose] = state.active.get(whose, 0) + 1
+        _happened(state.done.setdefault(whose, []), ts)
+
+
+def _would(state: State, record: Record, ts: float) -> None:
+    made = replace(_mitigation(state, record, ts), stage="would")
+    _remember(state.would, made.id, made)
+    _belongs(state, made)
+    for whose in {"", made.policy}:
+        _happened(state.done.setdefault(whose, []), ts)
+
+
+def _belongs(state: State, made: Mitigation) -> None:
+    if incident := state.incidents.get(made.incident):
+        state.incidents[incident.id] = replace(incident, mitigations=(*incident.mitigations[-99:], made.id))
+
+
+def _mitigation(state: State, record: Record, ts: float) -> Mitigation:
+    body = record.body
+    change = body["change"] if isinstance(body["change"], Change) else read_change(body["change"], state.systems)
+    state.last_mitigation = max(state.last_mitigation, _number(record.mitigation))
+    return Mitigation(
+        id=record.mitigation,
+        incident=record.incident,
+        policy=body["policy"],
+        action=body["action"],
+        target=body["target"],
+        change=change,
+        key=str(change.undo or change.verify),
+        since=ts,
+        until=body["until"],
+        actor=body["actor"],
+        because=body["because"],
+    )
+
+
+def _in_force(state: State, record: Record, ts: float) -> None:
+    if not (mitigation := state.mitigations.get(record.mitigation)):
+        return
+    state.holder[mitigation.key] = mitigation.id
+    _remember(state.repeats, mitigation.aim, (state.repeated(mitigation.aim, ts) + 1, ts))
+    state.mitigations[mitigation.id] = replace(mitigation, stage="in_force")
+
+
+def _stage(state: State, record: Record) -> None:
+    if not (mitigation := state.mitigations.get(record.mitigation)):
+        return
+    if record.kind == "lifting":
+        state.mitigations[mitigation.id] = replace(mitigation, stage="lifting")
+    else:
+        state.mitigations[mitigation.id] = replace(mitigation, stage="in_force", until=record.body["until"])
+
+
+def _end(state: State, record: Record, stage: Literal["lifted", "failed"]) -> None:
+    mitigation = state.mitigations.get(record.mitigation)
+    if not mitigation or not mitigation.active:
+        return
+    for whose in {"", mitigation.policy}:
+        state.active[whose] = state.active.get(whose, 1) - 1
+    state.mitigations[mitigation.id] = replace(mitigation, stage=stage)
+    if state.holder.get(mitigation.key) == mitigation.id:
+        del state.holder[mitigation.key]
+    _let_go(state, mitigation.id)
+
+
+def _phase(state: State, record: Record, ts: float) -> None:
+    if incident := state.incidents.get(record.incident):
+        state.incidents[incident.id] = incident.moved(record.body["phase"], ts)
+        if record.body["phase"] == "resolved":
+            _let_go(state, incident.id)
+
+
+def _let_go(state: State, ended: str) -> None:
+    """Keep the latest ended ones at hand, and forget the oldest."""
+    state.ended.append(ended)
+    if len(state.ended) > 2 * KEPT:
+        oldest = state.ended.popleft()
+        if not (incident := state.incidents.get(oldest)):
+            state.mitigations.pop(oldest, None)
+        elif incident.phase == "resolved":
+            del state.incidents[oldest]
+            state.incident_of.pop((incident.policy, incident.target), None)
+
+
+def _number(name: str) -> int:
+    return int(name.rpartition("-")[2])
+
+
+def _happened(done: list[float], ts: float) -> None:
+    done.append(ts)
+    if len(done) > 2 * REMEMBERED:
+        del done[:REMEMBERED]
+
+
+def _remember(known: dict[K, V], key: K, value: V) -> None:
+    known.pop(key, None)
+    known[key] = value
+    if len(known) > REMEMBERED:
+        del known[next(iter(known))]
+
+
+# Snapshots: the state as plain JSON, so that a start reads the journal's tail and not all of it --------------------------------
+
+_PLAIN: Final = ("modes", "pause", "done", "repeats", "active", "last_incident", "last_mitigation")
+
+
+def snapshot(state: State) -> dict[str, Any]:
+    """The state as values that the journal can write as JSON. What follows from the rest is left out."""
+    plain = {name: getattr(state, name) for name in _PLAIN}
+    held = {name: list(getattr(state, name).values()) for name in ("incidents", "mitigations", "would")}
+    return {**plain, **held, "ended": list(state.ended)}
+
+
+def restore(plain: Mapping[str, Any] | None, systems: Mapping[str, type[System]]) -> State:
+    """The state that a snapshot holds; a fresh one where there is none."""
+    state = State(systems)
+    if plain is None:
+        return state
+    for name in _PLAIN:
+        setattr(state, name, plain[name])
+    state.pause = Pause(**plain["pause"]) if plain["pause"] else None
+    state.repeats = {key: (count, last) for key, (count, last) in plain["repeats"].items()}
+    state.ended = deque(plain["ended"])
+    for one in plain["incidents"]:
+        incident = Incident(**{**one, "mitigations": tuple(one["mitigations"])})
+        state.incidents[incident.id] = incident
+        state.incident_of[incident.policy, incident.target] = incident.id
+    for name in ("mitigations", "would"):
+        for one in plain[name]:
+            mitigation = Mitigation(**{**one, "change": read_change(one["change"], systems)})
+            getattr(state, name)[mitigation.id] = mitigation
+            if mitigation.active:
+                state.holder[mitigation.key] = mitigation.id
+    return state

@@ -1,0 +1,112 @@
+"""The agent between two messages, and one turn of its loop: the time, and the effects so far. Pure."""
+
+from __future__ import annotations
+
+import heapq
+import itertools
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, fields, replace
+from ipaddress import IPv4Network, IPv6Network
+from typing import Any
+
+from agent.action import Change
+from agent.guard import Lifelines
+from agent.incident import Mitigation
+from agent.messages import Effect, Note, Run
+from agent.policy import Limits, Mode, Policy
+from agent.record import Record
+from agent.schema import Ttl, spoken
+from agent.state import State, fold
+from agent.watch import Watch
+
+_ORDER = itertools.count()
+"""Two runs due at the same moment keep the order they were put off in."""
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """What agent.yaml says about all policies. `forced` is a mode that no policy may go beyond (`contain run --dry-run`)."""
+
+    host: str
+    mode: Mode = "dry_run"
+    forced: Mode | None = None
+    limits: Limits = field(default_factory=Limits)
+    lists: Mapping[str, Sequence[IPv4Network | IPv6Network]] = field(default_factory=dict)
+
+
+@dataclass
+class Agent:
+    """All that flow.py reads: the durable `state`, the policies with their windows, and what is only true right now."""
+
+    settings: Settings
+    state: State
+    watch: Watch
+    policies: dict[str, Policy] = field(default_factory=dict)
+    lifelines: Lifelines = field(default_factory=Lifelines)
+    running: set[tuple[str, str]] = field(default_factory=set)
+    still: dict[tuple[str, str], float] = field(default_factory=dict)
+    due: list[tuple[float, str]] = field(default_factory=list)
+    later: list[tuple[float, int, Run]] = field(default_factory=list)
+    spared: dict[tuple[str, str], float] = field(default_factory=dict)
+    doubtful: set[str] = field(default_factory=set)
+    verified: dict[str, float] = field(default_factory=dict)
+    healed: list[float] = field(default_factory=list)
+    disturber: str = ""
+    next_sweep: float = 0.0
+    next_tidy: float = 0.0
+
+    def mode(self, policy: Policy) -> Mode:
+        """The mode that counts now: set at run time, else by the policy, else by agent.yaml; never beyond what is forced."""
+        mode = self.state.modes.get(policy.name) or policy.mode or self.settings.mode
+        return "dry_run" if mode == "enforce" and self.settings.forced == "dry_run" else mode
+
+
+class Turn:
+    """One message being worked on: effects gather here, records change the state at once."""
+
+    def __init__(self, agent: Agent, now: float) -> None:
+        """Start with no effects."""
+        self.agent, self.now, self.effects = agent, now, list[Effect]()
+
+    def note(self, kind: str, body: Mapping[str, Any], *, incident: str = "", mitigation: str = "") -> None:
+        """Write down, and let it be true from here on."""
+        record = Record(kind, body, incident, mitigation)
+        self.effects.append(Note(record))
+        fold(self.agent.state, record, self.now)
+
+    def do(self, effect: Effect) -> None:
+        """Have it done after the notes of this turn are safe."""
+        self.effects.append(effect)
+
+    def later(self, due: float, run: Run) -> None:
+        """Take the run up again at its time."""
+        heapq.heappush(self.agent.later, (due, next(_ORDER), run))
+
+    def ends(self, mitigation: Mitigation) -> None:
+        """Remember when to take the mitigation down."""
+        if mitigation.until is not None:
+            heapq.heappush(self.agent.due, (mitigation.until, mitigation.id))
+
+
+def aim(action: Any) -> str:
+    """What an action is about, in people's words: the value of its first telling parameter."""
+    for one in fields(action):
+        value = getattr(action, one.name)
+        if isinstance(value, IPv4Network | IPv6Network):
+            return spoken(value)
+        if isinstance(value, tuple) and value:
+            return ",".join(map(str, value))
+        if isinstance(value, str) and value:
+            return value
+    return str(action.name)
+
+
+def lasting(action: Any, repeats: int) -> Any:
+    """The action with its ttl settled for this offence, so that its plan sees one length and not a rule."""
+    ttl = getattr(action, "ttl", None)
+    return replace(action, ttl=Ttl(ttl.after(repeats))) if isinstance(ttl, Ttl) else action
+
+
+def jobs(mitigations: Sequence[Mitigation]) -> tuple[tuple[str, Change], ...]:
+    """Mitigations as the lanes take them."""
+    return tuple((one.id, one.change) for one in mitigations)
