@@ -1,0 +1,132 @@
+"""Effects become jobs in lanes: everything of one turn that goes to one system is one job, so that it can be one batch."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Final
+
+from agent import execute
+from agent.action import CannotReach, System
+from agent.messages import (
+    Applied,
+    Apply,
+    Effect,
+    Heal,
+    Healed,
+    Held,
+    Lift,
+    Lifted,
+    Outcome,
+    Plan,
+    Planned,
+    Release,
+    Verified,
+    Verify,
+)
+from agent.workers import Job, Lanes
+
+DEADLINE: Final = 10.0
+"""Seconds a system has for one batch, where the policy's step says nothing shorter."""
+
+Systems = Mapping[str, System]
+Counted = Callable[[], None]
+
+
+def carry_out(effects: Sequence[Effect], systems: Systems, lanes: Lanes, now: float, counted: Counted) -> None:
+    """Begin whatever the turn decided. `now` is monotonic; `counted` reads the drop counters when a person asks."""
+    plans: dict[str, list[Plan]] = {}
+    applies: dict[str, list[Apply]] = {}
+    for one in effects:
+        match one:
+            case Plan():
+                plans.setdefault(_plan_lane(one), []).append(one)
+            case Apply():
+                applies.setdefault(one.jobs[0][1].apply.system, []).append(one)
+            case Lift():
+                lanes.start(_lane_of(one.jobs), _lift(one, systems), now)
+            case Verify():
+                lanes.start(_lane_of(one.jobs), _verify(one, systems, counted), now)
+            case Heal():
+                lanes.start(_lane_of(one.jobs), _heal(one, systems), now)
+    for lane, planned in plans.items():
+        lanes.start(lane, _plans(lane, planned, systems), now)
+    for lane, applied in applies.items():
+        lanes.start(lane, _applies(lane, applied, systems), now)
+
+
+def _plan_lane(one: Plan) -> str:
+    return next((needed.name for needed in one.action.needs.values()), "net")
+
+
+def _lane_of(batch: Sequence[execute.Job]) -> str:
+    return batch[0][1].verify.system if batch else "firewall"
+
+
+def _plans(lane: str, batch: Sequence[Plan], systems: Systems) -> Job:
+    return Job(
+        f"plan {len(batch)} actions on {lane}",
+        work=lambda: [_plan(one, systems) for one in batch],
+        failed=lambda why: [Planned(one.run, one.action, error=why) for one in batch],
+        deadline=_deadline(batch),
+    )
+
+
+def _plan(one: Plan, systems: Systems) -> Planned:
+    try:
+        changes = one.action.plan(**{name: systems[needed.name] for name, needed in one.action.needs.items()})
+    except (CannotReach, ValueError) as error:
+        return Planned(one.run, one.action, error=str(error))
+    return Planned(one.run, one.action, tuple(changes))
+
+
+def _applies(lane: str, batch: Sequence[Apply], systems: Systems) -> Job:
+    def work() -> list[Applied]:
+        outcomes = execute.apply([one.jobs for one in batch], systems)
+        return [Applied(one.run, outcome) for one, outcome in zip(batch, outcomes, strict=True)]
+
+    def failed(why: str) -> list[Applied]:
+        return [Applied(one.run, _late(one.jobs, why)) for one in batch]
+
+    return Job(f"apply {sum(len(one.jobs) for one in batch)} changes on {lane}", work, failed, _deadline(batch))
+
+
+def _deadline(batch: Sequence[Plan | Apply]) -> float:
+    """The longest that any step of the batch allows."""
+    steps = [one.run.step for one in batch]
+    return max((one.timeout.total_seconds() if one and one.timeout else DEADLINE) for one in steps)
+
+
+def _late(batch: Sequence[execute.Job], why: str) -> tuple[Outcome, ...]:
+    return tuple(Outcome(name, "late", why) for name, _ in batch)
+
+
+def _lift(one: Lift, systems: Systems) -> Job:
+    return Job(
+        f"lift {len(one.jobs)} mitigations",
+        work=lambda: [Lifted(execute.undo(one.jobs, systems), one.because, one.asked)],
+        failed=lambda why: [Lifted(tuple(Release(name, "failed", why) for name, _ in one.jobs), one.because, one.asked)],
+        deadline=DEADLINE,
+    )
+
+
+def _verify(one: Verify, systems: Systems, counted: Counted) -> Job:
+    def work() -> list[Verified]:
+        held = execute.verify(one.jobs, systems)
+        if one.asked:
+            counted()
+        return [Verified(held, one.asked)]
+
+    def failed(why: str) -> list[Verified]:
+        return [Verified(tuple(Held(name, None, why) for name, _ in one.jobs), one.asked)]
+
+    return Job(f"verify {len(one.jobs)} mitigations", work, failed, DEADLINE)
+
+
+def _heal(one: Heal, systems: Systems) -> Job:
+    def work() -> list[Healed]:
+        for name in {change.apply.system for _, change in one.jobs}:
+            systems[name].prepare()
+        outcomes = execute.apply([[job] for job in one.jobs], systems)
+        return [Healed(tuple(outcome for batch in outcomes for outcome in batch))]
+
+    return Job(f"heal {len(one.jobs)} mitigations", work, lambda why: [Healed(_late(one.jobs, why))], DEADLINE)
