@@ -1,0 +1,111 @@
+"""The control socket: people's questions and orders over HTTP on a unix socket, each with the uid of who asks.
+
+`POST /v1/<verb>` with a JSON object answers a JSON object. The kernel says who is at the other end (SO_PEERCRED), so the
+journal names the person and nobody can pose as another. Who may connect is decided by the socket's owner and mode.
+"""
+
+from __future__ import annotations
+
+import itertools
+import json
+import pwd
+import queue
+import threading
+from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
+from typing import Any, Final
+
+from agent.action import CannotReach
+from agent.messages import Asked, Reply
+
+LONGEST_BODY: Final = 256 * 1024
+PATIENCE: Final = 30
+"""Seconds a question may wait for its answer."""
+
+
+class Control:
+    """Serves the socket in threads of its own; each request waits for the owner's reply."""
+
+    def __init__(self, path: Path, put: Callable[[Asked], None]) -> None:
+        """Bind the socket; a stale one that nobody answers on is replaced.
+
+        Raises:
+            CannotReach: the place cannot be written, or another agent answers there.
+        """
+        from cheroot import wsgi
+
+        self._put, self._tickets = put, itertools.count(1)
+        self._waiting: dict[int, queue.SimpleQueue[Mapping[str, Any]]] = {}
+        _clear(path)
+        self._server = wsgi.Server(
+            str(path), self._serve, numthreads=4, max=16, request_queue_size=64, timeout=PATIENCE, peercreds_enabled=True
+        )
+        self._server.max_request_body_size = LONGEST_BODY
+        self._server.max_request_header_size = 16 * 1024
+        try:
+            self._server.prepare()
+            path.chmod(0o660)
+        except OSError as error:
+            raise CannotReach(f"cannot listen on {path}: {error}; is its directory there, and may this user write it?") from error
+        threading.Thread(target=self._server.serve, name="control", daemon=True).start()
+
+    def answer(self, reply: Reply) -> None:
+        """Hand the reply to the request that waits for it; nobody may be waiting any more."""
+        if waiting := self._waiting.pop(reply.asked.ticket, None):
+            waiting.put(reply.body)
+
+    def close(self) -> None:
+        """Stop listening; cheroot removes the socket's file."""
+        self._server.stop()
+
+    def _serve(self, environ: Mapping[str, Any], start_response: Callable[[str, list[tuple[str, str]]], Any]) -> Iterable[bytes]:
+        status, body = self._handle(environ)
+        text = json.dumps(body, default=str).encode()
+        start_response(status, [("Content-Type", "application/json"), ("Content-Length", str(len(text)))])
+        return [text]
+
+    def _handle(self, environ: Mapping[str, Any]) -> tuple[str, Mapping[str, Any]]:
+        if environ["REQUEST_METHOD"] != "POST":
+            return "405 Method Not Allowed", {"error": "ask with POST /v1/<verb>"}
+        verb = str(environ["PATH_INFO"]).removeprefix("/v1/")
+        try:
+            body = json.loads(environ["wsgi.input"].read(int(environ.get("CONTENT_LENGTH") or 0)) or b"{}")
+        except ValueError as error:
+            return "400 Bad Request", {"error": f"cannot read the request: {error}"}
+        if not isinstance(body, dict):
+            return "400 Bad Request", {"error": "the request must be a JSON object"}
+        asked = Asked(verb, body, _actor(environ.get("X_REMOTE_UID")), next(self._tickets))
+        waiting = self._waiting[asked.ticket] = queue.SimpleQueue()
+        self._put(asked)
+        try:
+            answer = waiting.get(timeout=PATIENCE)
+        except queue.Empty:
+            self._waiting.pop(asked.ticket, None)
+            return "504 Gateway Timeout", {"error": f"the agent did not answer within {PATIENCE} s; it is busy or stuck"}
+        return ("400 Bad Request" if "problem" in answer else "200 OK"), answer
+
+
+def _actor(uid: Any) -> str:
+    if uid is None:
+        return "unknown"
+    try:
+        return f"{pwd.getpwuid(int(uid)).pw_name} (uid {uid})"
+    except KeyError:
+        return f"uid {uid}"
+
+
+def _clear(path: Path) -> None:
+    import socket
+
+    if not path.exists():
+        return
+    with socket.socket(socket.AF_UNIX) as there:
+        there.settimeout(2.0)
+        try:
+            there.connect(str(path))
+        except ConnectionRefusedError:
+            path.unlink(missing_ok=True)
+            return
+        except OSError as error:
+            raise CannotReach(f"cannot look at {path}: {error}") from error
+    raise CannotReach(f"cannot listen on {path}: another agent answers there; stop it first (contain status)")

@@ -1,0 +1,367 @@
+"""The loop: mailbox → flow.step → notes committed → effects begun. The only module that reads the clock or handles signals.
+
+One thread owns the state and the journal and blocks on the mailbox alone. Everything that may block runs in lanes and sensor
+threads and answers through the mailbox. All that waits is worked off in one turn, with one commit and one batch per system.
+"""
+
+from __future__ import annotations
+
+import logging
+import queue
+import signal
+import threading
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, Final
+
+from agent import flow, questions, sdnotify, settle, state
+from agent.action import CannotReach, System, from_text
+from agent.check import events
+from agent.control import Control
+from agent.dispatch import carry_out
+from agent.event import Event
+from agent.guard import Lifelines
+from agent.journal import Journal
+from agent.messages import Asked, Disturbed, Effect, Learnt, Message, Note, Reply, Seen, Started, Tick, Verify
+from agent.policy import Policy
+from agent.problem import Problems
+from agent.record import Record
+from agent.schedule import Answered, Schedule
+from agent.sensor import Batch, Sensor
+from agent.turn import Agent, Settings, jobs
+from agent.watch import Watch
+from agent.workers import Crashed, Finished, Job, Lanes, watch_over
+
+log = logging.getLogger("agent")
+
+FLUSH: Final = 0.25
+"""Seconds that events and positions may wait for a commit when nothing came of them."""
+MANY: Final = 5000
+"""Events that are committed at once, without waiting."""
+WAITING: Final = 64
+"""Batches of events that may wait in the mailbox; a sensor that would put one more waits itself."""
+A_TURN: Final = 512
+"""Mailbox items worked off in one turn."""
+DRAIN: Final = 10.0
+"""Seconds that calls in flight have at a stop; systemd is told."""
+LEARN: Final = 2.0
+"""Seconds between two looks at this host's life-lines."""
+REVIVE: Final = 5.0
+"""Seconds until a sensor that ended with a bug is started again."""
+SNAPSHOT: Final = 50_000
+"""Records between two snapshots."""
+WARMED: Final = 200_000
+"""Events of before a stop that fill the windows at start."""
+
+
+@dataclass(frozen=True)
+class Reread:
+    """Policies and settings that were read without a problem."""
+
+    policies: tuple[Policy, ...]
+    settings: Settings
+
+
+@dataclass
+class Parts:
+    """Everything the daemon is made of; wiring.py gathers it. `told` hears of every record after its commit."""
+
+    agent: Agent
+    journal: Journal
+    systems: Mapping[str, System]
+    sensors: Mapping[str, Sensor]
+    schedule: Schedule
+    actions: Mapping[str, type[Any]]
+    socket: Path
+    reread: Callable[[], Reread]
+    lifelines: Callable[[], Lifelines]
+    state_kinds: frozenset[str]
+    version: str
+    ship: Callable[[str], str]
+    told: Callable[[float, Record], None]
+    saw: Callable[[Event], None] | None = None
+
+
+class Daemon:
+    """The running agent."""
+
+    def __init__(self, parts: Parts) -> None:
+        """Take the parts; nothing runs yet."""
+        self.parts, self.agent, self.journal = parts, parts.agent, parts.journal
+        self._mailbox: queue.SimpleQueue[Any] = queue.SimpleQueue()
+        self._lanes = Lanes(self._mailbox)
+        self._room = threading.BoundedSemaphore(WAITING)
+        self._halts: dict[str, threading.Event] = {}
+        self._control: Control | None = None
+        self._events: list[Event] = []
+        self._positions: dict[str, str] = {}
+        self._revive: list[tuple[float, str]] = []
+        self._stopping = ""
+        self._drain_until = self._flush_at = self._learn_at = self._sign_at = 0.0
+        self._signs = sdnotify.watchdog_interval()
+        self._snapshot_at = parts.journal.size + SNAPSHOT
+        self.counters: dict[str, tuple[int, int]] = {}
+        self.up, self.lines, self.problems = time.time(), 0, ""
+
+    # Life -----------------------------------------------------------------------------------------------------------------
+
+    def run(self) -> None:
+        """Start, work until told to stop, stop. What is in force stays in force.
+
+        Raises:
+            CannotReach: the control socket or the ruleset cannot be had.
+        """
+        self._begin()
+        while not self._drained():
+            self._turn()
+        self._end()
+
+    def _begin(self) -> None:
+        for number, word in ((signal.SIGTERM, "stop"), (signal.SIGINT, "stop"), (signal.SIGHUP, "reload")):
+            signal.signal(number, lambda *_, word=word: self._mailbox.put(word))  # SimpleQueue.put is safe in a handler
+        for system in self.parts.systems.values():
+            system.prepare()
+        self.agent.lifelines = self.parts.lifelines()
+        self._control = Control(self.parts.socket, self._mailbox.put)
+        self._warm()
+        now = time.time()
+        self._finish_turn([*flow.step(self.agent, Started(self.parts.version), now), self._live("at start")], now)
+        firewall: Any = self.parts.systems["firewall"]
+        firewall.watch(lambda foreign: self._mailbox.put(Disturbed("firewall", str(foreign))))
+        for name in self.parts.sensors:
+            self._start_sensor(name)
+        sdnotify.notify("READY=1", "STATUS=watching")
+
+    def _warm(self) -> None:
+        """Fill the windows with what was seen before the last stop, so that a restart forgives nobody."""
+        since = time.time() - self.agent.watch.longest()
+        for event in self.journal.events(since=since, limit=WARMED):
+            self.agent.watch.feed(event, event.seen)
+
+    def _live(self, because: str) -> Note:
+        named = {name: one.digest for name, one in self.agent.policies.items()}
+        return Note(Record("policies", {"policies": named, "because": because}))
+
+    def _start_sensor(self, name: str) -> None:
+        sensor, wanted = self.parts.sensors[name], self.agent.watch.wants()
+        halt = self._halts[name] = threading.Event()
+        position = self._positions.get(sensor.source) or self.journal.positions().get(sensor.source)
+        watch_over(name, lambda: sensor.run(self._deliver, position, halt, wanted), self._mailbox)
+
+    def _deliver(self, batch: Batch) -> None:
+        """Called by sensor threads: waits while the owner is behind, so that a flood fills no memory."""
+        self._room.acquire()
+        self._mailbox.put(batch)
+
+    def _stop(self) -> None:
+        self._stopping = "asked to stop"
+        self._drain_until = time.monotonic() + DRAIN
+        self._halt_sensors()
+        sdnotify.notify("STOPPING=1", f"EXTEND_TIMEOUT_USEC={int((DRAIN + 5) * 1_000_000)}")
+
+    def _halt_sensors(self) -> None:
+        for halt in self._halts.values():
+            halt.set()
+
+    def _drained(self) -> bool:
+        return bool(self._stopping) and (not self._lanes.busy or time.monotonic() > self._drain_until)
+
+    def _end(self) -> None:
+        self._commit([Note(Record("stopped", {"because": self._stopping}))], time.time())
+        self.journal.save_snapshot(state.snapshot(self.agent.state))
+        self.parts.ship(self.journal.checkpoint(time.time()))
+        if self._control:
+            self._control.close()
+        self.journal.close()
+
+    # One turn -------------------------------------------------------------------------------------------------------------
+
+    def _turn(self) -> None:
+        """Work off everything that waits, commit once, begin what was decided."""
+        items = self._gather()
+        now = time.time()
+        effects: list[Effect] = []
+        for item in items:
+            effects += self._take(item, now)
+        for late in self._lanes.late(time.monotonic()):
+            effects += self._take(late, now)
+        if now >= settle.next_due(self.agent, now):
+            effects += self._step(Tick(), now)
+        self._finish_turn(effects, now)
+        self._errands(now)
+
+    def _gather(self) -> list[Any]:
+        """Wait for the first item, then take what else is there."""
+        try:
+            items = [self._mailbox.get(timeout=self._patience())]
+        except queue.Empty:
+            return []
+        while len(items) < A_TURN:
+            try:
+                items.append(self._mailbox.get_nowait())
+            except queue.Empty:
+                break
+        return items
+
+    def _patience(self) -> float:
+        """Seconds until something is due even if nobody writes."""
+        now = time.time()
+        waits = [settle.next_due(self.agent, now) - now, self.parts.schedule.next_due() - time.monotonic(), self._learn_at - now]
+        waits += [self._flush_at - now] if self._events or self._positions else []
+        waits += [0.1] if self._lanes.busy or self._stopping else []
+        waits += [self._sign_at - now] if self._signs else []
+        return max(0.0, min(waits))
+
+    def _take(self, item: Any, now: float) -> list[Effect]:
+        match item:
+            case Batch():
+                return self._seen(item, now)
+            case Finished(_, message):
+                return self._take(message, now) if self._lanes.accept(item) else []
+            case list():
+                return [effect for one in item for effect in self._take(one, now)]
+            case Answered():
+                one = self.parts.schedule.answered(item, now)
+                return self._look(events(one.name, one.question, one.answers, now), now)
+            case Asked():
+                return self._asked(item, now)
+            case Crashed(name, error):
+                return self._ended(name, error, now)
+            case "stop":
+                self._stop()
+                return []
+            case "reload":
+                return self._reload(now)
+            case _:
+                return self._step(item, now)
+
+    def _ended(self, name: str, error: str, now: float) -> list[Effect]:
+        """A sensor's thread ended: because it was asked to, or because of a bug in it."""
+        if self._stopping:
+            return []
+        if self._halts[name].is_set():
+            self._start_sensor(name)
+            return []
+        self._revive.append((now + REVIVE, name))
+        return [Note(Record("bug", {"error": f"sensor {name}: {error}"}))]
+
+    def _step(self, message: Message, now: float) -> list[Effect]:
+        try:
+            return flow.step(self.agent, message, now)
+        except Exception as error:
+            log.exception("a bug in the agent: %s was not worked off", type(message).__name__)
+            return [Note(Record("bug", {"error": f"{type(error).__name__}: {error}", "message": type(message).__name__}))]
+
+    def _seen(self, batch: Batch, now: float) -> list[Effect]:
+        self._room.release()
+        self.lines += batch.lines
+        if batch.position:
+            self._positions[batch.source] = batch.position
+        wanted = self.agent.watch.wants()
+        self._events += [one for one in batch.events if one.kind in wanted and one.kind not in self.parts.state_kinds]
+        return self._look(batch.events, now)
+
+    def _look(self, seen: Any, now: float) -> list[Effect]:
+        if self.parts.saw:
+            for event in seen:
+                self.parts.saw(event)
+        return self._step(Seen(seen), now) if seen else []
+
+    def _finish_turn(self, effects: list[Effect], now: float) -> None:
+        """Nothing is begun before what announces it is durable."""
+        self._commit(effects, now)
+        carry_out(effects, self.parts.systems, self._lanes, time.monotonic(), self._count)
+        for one in effects:
+            if isinstance(one, Reply) and self._control:
+                self._control.answer(replace(one, body={**one.body, **questions.answer(self, one.asked, now)}))
+
+    def _commit(self, effects: list[Effect], now: float) -> None:
+        records = [one.record for one in effects if isinstance(one, Note)]
+        idle = self._events or self._positions
+        if not records and (not idle or (now < self._flush_at and len(self._events) < MANY)):
+            return
+        self.journal.commit(now, records, positions=self._positions, events=self._events)
+        self._events, self._positions, self._flush_at = [], {}, now + FLUSH
+        for record in records:
+            self.parts.told(now, record)
+
+    # Errands --------------------------------------------------------------------------------------------------------------
+
+    def _errands(self, now: float) -> None:
+        """What comes round by itself: checks, life-lines, sensors to revive, checkpoints, a sign of life."""
+        if not self._stopping:
+            self.parts.schedule.begin(self._lanes, time.monotonic())
+            self._learn(now)
+            for due, name in [one for one in self._revive if one[0] <= now]:
+                self._revive.remove((due, name))
+                self._start_sensor(name)
+        if self.journal.checkpoint_due(now):
+            self.parts.ship(self.journal.checkpoint(now))
+            self.journal.prune(now)
+        if self.journal.size >= self._snapshot_at:
+            self.journal.save_snapshot(state.snapshot(self.agent.state))
+            self._snapshot_at = self.journal.size + SNAPSHOT
+        if self._signs and now >= self._sign_at:
+            sdnotify.notify("WATCHDOG=1")
+            self._sign_at = now + self._signs
+
+    def _learn(self, now: float) -> None:
+        """Look at the life-lines again, in a lane; the last known ones stay until there is an answer."""
+        if now < self._learn_at:
+            return
+        self._learn_at = now + LEARN
+        self._lanes.start("host", Job("learn life-lines", self._learnt, lambda _: [], DRAIN), time.monotonic())
+
+    def _learnt(self) -> list[Message]:
+        lifelines = self.parts.lifelines()
+        return [Learnt(lifelines)] if lifelines.lines != self.agent.lifelines.lines else []
+
+    def _count(self) -> None:
+        """Read what the kernel stopped; called in the firewall's lane."""
+        firewall: Any = self.parts.systems["firewall"]
+        self.counters = {str(one.undo): (one.packets, one.bytes) for one in firewall.held()}
+
+    def _reload(self, now: float) -> list[Effect]:
+        """Read the policies again; a set with a single problem changes nothing."""
+        sdnotify.reloading()
+        try:
+            fresh = self.parts.reread()
+        except (Problems, CannotReach, OSError) as error:
+            self.problems = str(error)
+            log.error("the policies of before stay live:\n%s", error)
+            count = len(getattr(error, "found", ())) or 1
+            sdnotify.notify("READY=1", "STATUS=watching; the policy files have problems, the policies of before are live")
+            return [Note(Record("policies_refused", {"problems": count, "first": str(error).splitlines()[0]}))]
+        old, self.agent.watch = self.agent.watch, Watch(fresh.policies, fresh.settings.lists)
+        self.agent.watch.adopt(old)
+        if old.wants() != self.agent.watch.wants():
+            self._halt_sensors()  # each starts again from where it was, with the kinds that are wanted now
+        self.agent.settings = fresh.settings
+        self.agent.policies = {one.name: one for one in fresh.policies}
+        self.problems = ""
+        sdnotify.notify("READY=1", "STATUS=watching")
+        return [self._live("reloaded"), *self._step(Learnt(self.parts.lifelines()), now)]
+
+    def _asked(self, asked: Asked, now: float) -> list[Effect]:
+        """Questions are answered here, those about the systems after a fresh look; orders go through flow.step."""
+        if asked.verb in questions.FRESH and (held := self.agent.state.in_force()):
+            return [Verify(jobs(held), asked)]
+        if asked.verb in questions.ALL:
+            return [Reply(asked, {})]
+        if asked.verb == "reload":
+            effects = self._reload(now)
+            return [*effects, Reply(asked, {"result": "failed" if self.problems else "reloaded", "error": self.problems})]
+        if asked.verb == "do":
+            try:
+                asked = replace(asked, body={**asked.body, "action": self._action(asked.body)})
+            except ValueError as error:
+                return [Reply(asked, {"result": "usage", "problem": str(error)})]
+        return self._step(asked, now)
+
+    def _action(self, body: Mapping[str, Any]) -> Any:
+        name = body.get("action", "")
+        if name not in self.parts.actions:
+            raise ValueError(f"no action `{name}`; known: {', '.join(sorted(self.parts.actions))}")
+        return from_text(self.parts.actions[name], body.get("params", {}))

@@ -1,0 +1,74 @@
+"""When each check is asked next, and what it said last. A check that is still out is not asked again."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+from agent.action import System
+from agent.check import Answer, Check, run, unknown
+from agent.workers import Job, Lanes
+
+
+@dataclass(frozen=True, slots=True)
+class Answered:
+    """What a check said, on its way to the owner."""
+
+    name: str
+    answers: tuple[Answer, ...]
+
+
+@dataclass
+class Scheduled:
+    """A check, how often it is asked and how long it may take (seconds), and what it said last (`asked`: Unix seconds)."""
+
+    name: str
+    question: Check
+    every: float
+    timeout: float
+    due: float = 0.0
+    out: bool = False
+    answers: tuple[Answer, ...] = field(default=())
+    asked: float = 0.0
+
+    @property
+    def lane(self) -> str:
+        """Checks of one system share its lane; those that ask no system in particular share the net's."""
+        return next((one.name for one in self.question.needs.values()), "net")
+
+
+class Schedule:
+    """All checks. Only the owner's thread calls it."""
+
+    def __init__(self, checks: Sequence[Scheduled], systems: Mapping[str, System]) -> None:
+        """Everything is due at once."""
+        self.checks = {one.name: one for one in checks}
+        self._systems = systems
+
+    def begin(self, lanes: Lanes, now: float) -> None:
+        """Ask whatever is due; `now` is monotonic."""
+        for one in self.checks.values():
+            if now < one.due:
+                continue
+            one.due = now + one.every if one.due == 0.0 else max(one.due + one.every, now)
+            if not one.out:
+                one.out = True
+                lanes.start(one.lane, self._job(one), now)
+
+    def _job(self, one: Scheduled) -> Job:
+        return Job(
+            f"ask {one.name}",
+            work=lambda: [Answered(one.name, tuple(run(one.question, self._systems)))],
+            failed=lambda why: [Answered(one.name, (unknown(why),))],
+            deadline=one.timeout,
+        )
+
+    def next_due(self) -> float:
+        """When the next check is due, in monotonic seconds."""
+        return min((one.due for one in self.checks.values()), default=float("inf"))
+
+    def answered(self, answered: Answered, now: float) -> Scheduled:
+        """Take an answer in; `now` is Unix seconds."""
+        one = self.checks[answered.name]
+        one.out, one.answers, one.asked = False, answered.answers, now
+        return one

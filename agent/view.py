@@ -1,0 +1,128 @@
+"""What the agent answers to questions: its state as plain JSON values, for the control socket. Pure, and read-only.
+
+Keys are only ever added. Times are Unix seconds.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Final
+
+from agent.guard import Lifeline
+from agent.incident import Incident, Mitigation
+from agent.schema import address, spoken
+from agent.turn import Agent
+
+MOST: Final = 1000
+"""Rows in one answer; `total` says how many there are."""
+
+Counters = Mapping[str, tuple[int, int]]
+"""Packets and bytes stopped, by mitigation key."""
+
+
+def mitigation(agent: Agent, one: Mitigation, now: float, counters: Counters) -> dict[str, Any]:
+    """One mitigation. `verified` is when the system last said that it holds."""
+    packets, size = counters.get(one.key, (None, None))
+    return {
+        "id": one.id,
+        "stage": one.stage,
+        "action": one.action,
+        "target": one.target,
+        "policy": one.policy,
+        "incident": one.incident,
+        "actor": one.actor,
+        "because": one.because,
+        "describe": one.change.describe,
+        "since": one.since,
+        "until": one.until,
+        "left": one.left(now),
+        "verified": agent.verified.get(one.id),
+        "packets": packets,
+        "bytes": size,
+        "apply": str(one.change.apply),
+        "undo": str(one.change.undo) if one.change.undo else None,
+    }
+
+
+def incident(one: Incident) -> dict[str, Any]:
+    """One incident."""
+    return {
+        "id": one.id,
+        "policy": one.policy,
+        "target": one.target,
+        "severity": one.severity,
+        "title": one.title,
+        "phase": one.phase,
+        "opened": one.opened,
+        "last": one.last,
+        "contained": one.contained,
+        "resolved": one.resolved,
+        "findings": one.findings,
+        "because": one.because,
+        "mitigations": list(one.mitigations),
+    }
+
+
+def mitigations(agent: Agent, now: float, counters: Counters, *, ended: bool = False) -> dict[str, Any]:
+    """Those in force (and, in a dry run, those that would be), newest first; with `ended` also the latest that are over."""
+    state = agent.state
+    rows = [one for one in state.mitigations.values() if ended or one.active]
+    rows += [one for one in state.would.values() if one.left(now) != 0.0]
+    rows.sort(key=lambda one: one.since, reverse=True)
+    return {"total": len(rows), "items": [mitigation(agent, one, now, counters) for one in rows[:MOST]]}
+
+
+def incidents(agent: Agent, *, ended: bool = False) -> dict[str, Any]:
+    """Open and contained ones, the most severe first; with `ended` also the latest resolved ones."""
+    rows = [one for one in agent.state.incidents.values() if ended or one.phase != "resolved"]
+    rows.sort(key=lambda one: (one.phase == "resolved", one.severity, -one.last))
+    return {"total": len(rows), "items": [incident(one) for one in rows[:MOST]]}
+
+
+def policies(agent: Agent) -> dict[str, Any]:
+    """Every live policy with the mode that counts now."""
+    rows = []
+    for name, one in sorted(agent.policies.items()):
+        found = sum(1 for each in agent.state.incidents.values() if each.policy == name)
+        shown = {"policy": name, "severity": one.severity, "mode": agent.mode(one), "title": one.title, "place": one.place}
+        rows.append(shown | {"incidents": found, "active": agent.state.active.get(name, 0)})
+    return {"total": len(rows), "items": rows}
+
+
+def status(agent: Agent, now: float, counters: Counters) -> dict[str, Any]:
+    """The picture at 3 a.m.: what is wrong, what is in force, who has paused what."""
+    state = agent.state
+    modes = [agent.mode(one) for one in agent.policies.values()]
+    return {
+        "host": agent.settings.host,
+        "mode": "dry_run" if agent.settings.forced else agent.settings.mode,
+        "modes": {mode: modes.count(mode) for mode in ("enforce", "dry_run", "off")},
+        "pause": {"until": state.pause.until, "actor": state.pause.actor, "why": state.pause.why} if state.pause else None,
+        "incidents": incidents(agent),
+        "mitigations": mitigations(agent, now, counters),
+        "evictions": agent.watch.evictions,
+    }
+
+
+def why(agent: Agent, target: str, now: float, counters: Counters) -> dict[str, Any]:
+    """Everything at hand about one target: an address, a mitigation, an incident, a policy's target."""
+    state = agent.state
+    held = [*state.mitigations.values(), *(one for one in state.would.values() if one.left(now) != 0.0)]
+    found = [one for one in held if target in (one.id, one.incident, one.target)]
+    names = {one.incident for one in found} | {target}
+    about = [one for one in state.incidents.values() if one.id in names or target in one.target.split()]
+    line = _lifeline(agent.lifelines.lines, agent, target)
+    return {
+        "target": target,
+        "lifeline": f"{spoken(line.network)}: {line.why}" if line else None,
+        "incidents": [incident(one) for one in about[:MOST]],
+        "mitigations": [mitigation(agent, one, now, counters) for one in found[:MOST]],
+        "repeats": {aim: count for aim, (count, _) in state.repeats.items() if aim.partition(" ")[2] == target},
+    }
+
+
+def _lifeline(lines: Sequence[Lifeline], agent: Agent, target: str) -> Lifeline | None:
+    try:
+        return agent.lifelines.touched(address(target)) if lines else None
+    except ValueError:
+        return None
