@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import heapq
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
 from typing import Any
 
 from agent import orders, settle
@@ -113,7 +112,7 @@ def _found(turn: Turn, hit: Hit) -> None:
     )
     for one in policy.then:
         if one.after is not None:
-            turn.later(turn.now + one.after.total_seconds(), replace(run, steps=(one,)))
+            turn.later(turn.now + one.after.total_seconds(), run._replace(steps=(one,)))
     _advance(turn, run)
 
 
@@ -171,7 +170,7 @@ def _advance(turn: Turn, run: Run) -> None:
         if not todo.optional:
             _refuse(turn, run, todo.action.name, bound)
         if not todo.optional and todo.on_error == "stop":
-            run = replace(run, held=False)
+            run = run._replace(held=False)
             break
         run = run.next(held=todo.optional)
     _finish(turn, run)
@@ -208,7 +207,7 @@ def _planned(turn: Turn, message: Planned) -> None:
     if run.dry:
         _stepped(turn, run, ok=True, reply={"result": "would"})
     else:
-        turn.do(Apply(replace(run, made=run.made + tuple(name for name, _ in made)), made))
+        turn.do(Apply(run._replace(made=run.made + tuple(name for name, _ in made)), made))
 
 
 def judge(turn: Turn, run: Run, changes: Sequence[Change]) -> Verdict:
@@ -271,7 +270,7 @@ def _stepped(turn: Turn, run: Run, *, ok: bool, reply: dict[str, Any]) -> None:
         return
     todo = run.step
     if todo and not ok and todo.on_error == "stop":
-        _finish(turn, replace(run, held=False))
+        _finish(turn, run._replace(held=False))
     else:
         _advance(turn, run.next(held=ok or bool(todo and todo.optional)))
 

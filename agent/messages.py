@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
-from typing import Any, Literal
+from dataclasses import dataclass, field
+from typing import Any, Literal, NamedTuple
 
 from agent.action import Change
 from agent.event import Event
@@ -25,8 +25,7 @@ class Asked:
     ticket: int = 0
 
 
-@dataclass(frozen=True, slots=True)
-class Run:
+class Run(NamedTuple):
     """The steps of one finding, or one person's order, on their way through plan, guard and apply."""
 
     actor: str
@@ -50,11 +49,10 @@ class Run:
 
     def next(self, *, held: bool = True, made: tuple[str, ...] = ()) -> Run:
         """The run, one step on."""
-        return replace(self, at=self.at + 1, held=self.held and held, made=self.made + made)
+        return self._replace(at=self.at + 1, held=self.held and held, made=self.made + made)
 
 
-@dataclass(frozen=True, slots=True)
-class Outcome:
+class Outcome(NamedTuple):
     """What came of one change. `error` is a sentence; `found` what `capture` brought to light."""
 
     mitigation: str

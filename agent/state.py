@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any, Final, Literal, TypeVar
 
 from agent.action import Change, System, read_change
@@ -125,7 +125,7 @@ def _intent(state: State, record: Record, ts: float) -> None:
 
 
 def _would(state: State, record: Record, ts: float) -> None:
-    made = replace(_mitigation(state, record, ts), stage="would")
+    made = _mitigation(state, record, ts)._replace(stage="would")
     _remember(state.would, made.id, made)
     _belongs(state, made)
     for whose in {"", made.policy}:
@@ -134,7 +134,7 @@ def _would(state: State, record: Record, ts: float) -> None:
 
 def _belongs(state: State, made: Mitigation) -> None:
     if incident := state.incidents.get(made.incident):
-        state.incidents[incident.id] = replace(incident, mitigations=(*incident.mitigations[-99:], made.id))
+        state.incidents[incident.id] = incident._replace(mitigations=(*incident.mitigations[-99:], made.id))
 
 
 def _mitigation(state: State, record: Record, ts: float) -> Mitigation:
@@ -161,16 +161,16 @@ def _in_force(state: State, record: Record, ts: float) -> None:
         return
     state.holder[mitigation.key] = mitigation.id
     _remember(state.repeats, mitigation.aim, (state.repeated(mitigation.aim, ts) + 1, ts))
-    state.mitigations[mitigation.id] = replace(mitigation, stage="in_force")
+    state.mitigations[mitigation.id] = mitigation._replace(stage="in_force")
 
 
 def _stage(state: State, record: Record) -> None:
     if not (mitigation := state.mitigations.get(record.mitigation)):
         return
     if record.kind == "lifting":
-        state.mitigations[mitigation.id] = replace(mitigation, stage="lifting")
+        state.mitigations[mitigation.id] = mitigation._replace(stage="lifting")
     else:
-        state.mitigations[mitigation.id] = replace(mitigation, stage="in_force", until=record.body["until"])
+        state.mitigations[mitigation.id] = mitigation._replace(stage="in_force", until=record.body["until"])
 
 
 def _end(state: State, record: Record, stage: Literal["lifted", "failed"]) -> None:
@@ -179,7 +179,7 @@ def _end(state: State, record: Record, stage: Literal["lifted", "failed"]) -> No
         return
     for whose in {"", mitigation.policy}:
         state.active[whose] = state.active.get(whose, 1) - 1
-    state.mitigations[mitigation.id] = replace(mitigation, stage=stage)
+    state.mitigations[mitigation.id] = mitigation._replace(stage=stage)
     if state.holder.get(mitigation.key) == mitigation.id:
         del state.holder[mitigation.key]
     _let_go(state, mitigation.id)
@@ -229,7 +229,7 @@ _PLAIN: Final = ("modes", "pause", "done", "repeats", "active", "last_incident",
 def snapshot(state: State) -> dict[str, Any]:
     """The state as values that the journal can write as JSON. What follows from the rest is left out."""
     plain = {name: getattr(state, name) for name in _PLAIN}
-    held = {name: list(getattr(state, name).values()) for name in ("incidents", "mitigations", "would")}
+    held = {name: [one._asdict() for one in getattr(state, name).values()] for name in ("incidents", "mitigations", "would")}
     return {**plain, **held, "ended": list(state.ended)}
 
 
