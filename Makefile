@@ -1,25 +1,60 @@
-# make run and make test need Python 3.11 and make; everything else they fetch into .venv themselves.
+# make run and make test need Python 3.11 and make. Everything else they fetch themselves: Python packages into .venv,
+# and, as root on Debian, the programs that the kernel or the tests need (.ci/packages; it starts no service).
 PYTHON ?= python3
 VENV := .venv
 READY := $(VENV)/.ready
+CONTAIN := $(VENV)/bin/contain
 ARGS ?=
 
-.PHONY: setup run demo test bench lock clean
+RUN_PACKAGES := python3-venv nftables iproute2
+DEMO_PACKAGES := $(RUN_PACKAGES) openssh-server openssh-client nginx-light wrk
+TEST_PACKAGES := $(DEMO_PACKAGES) dbus openssl postgresql systemd-container systemd-journal-remote
+BENCH_PACKAGES := $(DEMO_PACKAGES) fail2ban sshguard
+
+.PHONY: setup run demo test check bench lock clean
 setup: $(READY)
 
 $(READY): pyproject.toml requirements.lock requirements-dev.lock
-	@$(PYTHON) -c 'import sys; sys.exit("Python 3.11 or newer is needed, this is " + sys.version.split()[0] if sys.version_info < (3, 11) else 0)'
-	@$(PYTHON) -c 'import ensurepip' 2>/dev/null || { echo "Python cannot make virtual environments: apt-get install python3-venv"; exit 1; }
+	@$(PYTHON) -c 'import sys; sys.exit(f"Python 3.11 or newer is needed, this is {sys.version.split()[0]}" if sys.version_info < (3, 11) else 0)'
+	@$(PYTHON) -c 'import ensurepip' 2>/dev/null || .ci/packages python3-venv
 	$(PYTHON) -m venv $(VENV)
-	$(VENV)/bin/pip install --quiet --disable-pip-version-check uv || true
-	VIRTUAL_ENV=$(VENV) $(VENV)/bin/uv pip install --quiet --require-hashes -r requirements-dev.lock \
-	  || $(VENV)/bin/pip install --quiet --require-hashes -r requirements-dev.lock
-	VIRTUAL_ENV=$(VENV) $(VENV)/bin/uv pip install --quiet --no-deps --no-build-isolation -e . || $(VENV)/bin/pip install --quiet --no-deps --no-build-isolation -e .
+	@$(VENV)/bin/pip install --quiet --disable-pip-version-check uv 2>/dev/null || true
+	@VIRTUAL_ENV=$(VENV) $(VENV)/bin/uv pip install --quiet --require-hashes -r requirements-dev.lock 2>/dev/null \
+	  || $(VENV)/bin/pip install --quiet --disable-pip-version-check --require-hashes -r requirements-dev.lock
+	@$(VENV)/bin/pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
 	@touch $@
 
+run: $(READY) ## watch this host in dry run: nothing is changed, everything is shown
+	@.ci/packages $(RUN_PACKAGES)
+	@mkdir -p var
+	@test -f var/agent.yaml || $(CONTAIN) init --output var/agent.yaml --state var --policies policies
+	$(CONTAIN) run --config var/agent.yaml --dry-run $(ARGS)
+
+demo: $(READY) ## a whole attack in half a minute, in network namespaces of its own
+	@.ci/packages $(DEMO_PACKAGES)
+	@$(VENV)/bin/python -m tests.demo $(ARGS)
+
+test: $(READY) check ## everything CI runs
+	@.ci/packages $(TEST_PACKAGES)
+	$(VENV)/bin/pytest $(ARGS)
+
+check: $(READY)
+	$(VENV)/bin/ruff check .
+	$(VENV)/bin/ruff format --check .
+	$(VENV)/bin/mypy
+	$(VENV)/bin/lint-imports
+	$(CONTAIN) policy check policies
+	$(CONTAIN) policy test policies
+
+bench: $(READY) ## our numbers beside fail2ban's and sshguard's, in one run
+	@.ci/packages $(BENCH_PACKAGES)
+	@$(VENV)/bin/python -m tests.bench $(ARGS)
+
 lock: ## rewrite the hashed requirement locks from pyproject.toml
-	$(VENV)/bin/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-annotate --no-header pyproject.toml -o requirements.lock
-	$(VENV)/bin/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-annotate --no-header --extra dev pyproject.toml -o requirements-dev.lock
+	$(VENV)/bin/uv pip compile --quiet --upgrade --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-annotate --no-header \
+	  pyproject.toml -o requirements.lock
+	$(VENV)/bin/uv pip compile --quiet --upgrade --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-annotate --no-header \
+	  --extra dev pyproject.toml -o requirements-dev.lock
 
 clean:
 	rm -rf $(VENV) var

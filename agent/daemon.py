@@ -16,7 +16,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final
 
-from agent import flow, questions, sdnotify, settle, state
+from agent import flow, questions, sdnotify, settle, state, view
 from agent.action import CannotReach, System, from_text
 from agent.check import events
 from agent.control import Control
@@ -30,8 +30,7 @@ from agent.problem import Problems
 from agent.record import Record
 from agent.schedule import Answered, Schedule
 from agent.sensor import Batch, Sensor
-from agent.turn import Agent, Settings, jobs
-from agent.watch import Watch
+from agent.turn import Agent, Settings, jobs, watching
 from agent.workers import Crashed, Finished, Job, Lanes, watch_over
 
 log = logging.getLogger("agent")
@@ -102,7 +101,7 @@ class Daemon:
         self._drain_until = self._flush_at = self._learn_at = self._sign_at = 0.0
         self._signs = sdnotify.watchdog_interval()
         self._snapshot_at = parts.journal.size + SNAPSHOT
-        self.counters: dict[str, tuple[int, int]] = {}
+        self.counters: view.Counters = {}
         self.up, self.lines, self.problems = time.time(), 0, ""
 
     # Life -----------------------------------------------------------------------------------------------------------------
@@ -121,18 +120,24 @@ class Daemon:
     def _begin(self) -> None:
         for number, word in ((signal.SIGTERM, "stop"), (signal.SIGINT, "stop"), (signal.SIGHUP, "reload")):
             signal.signal(number, lambda *_, word=word: self._mailbox.put(word))  # SimpleQueue.put is safe in a handler
-        for system in self.parts.systems.values():
-            system.prepare()
         self.agent.lifelines = self.parts.lifelines()
+        self.agent.watch = watching(self.agent)
         self._control = Control(self.parts.socket, self._mailbox.put)
         self._warm()
         now = time.time()
         self._finish_turn([*flow.step(self.agent, Started(self.parts.version), now), self._live("at start")], now)
-        firewall: Any = self.parts.systems["firewall"]
-        firewall.watch(lambda foreign: self._mailbox.put(Disturbed("firewall", str(foreign))))
+        self._listen()
         for name in self.parts.sensors:
             self._start_sensor(name)
         sdnotify.notify("READY=1", "STATUS=watching")
+
+    def _listen(self) -> None:
+        """Hear of others' changes to the ruleset as they happen; without that right the sweep finds them later."""
+        firewall: Any = self.parts.systems["firewall"]
+        try:
+            firewall.watch(lambda foreign: self._mailbox.put(Disturbed("firewall", str(foreign))))
+        except CannotReach as error:
+            log.warning("%s; changes by others are noticed within a minute instead of at once", error)
 
     def _warm(self) -> None:
         """Fill the windows with what was seen before the last stop, so that a restart forgives nobody."""
@@ -321,7 +326,7 @@ class Daemon:
     def _count(self) -> None:
         """Read what the kernel stopped; called in the firewall's lane."""
         firewall: Any = self.parts.systems["firewall"]
-        self.counters = {str(one.undo): (one.packets, one.bytes) for one in firewall.held()}
+        self.counters = {view.subject(one.verb, one.args): (one.packets, one.bytes) for one in firewall.held()}
 
     def _reload(self, now: float) -> list[Effect]:
         """Read the policies again; a set with a single problem changes nothing."""
@@ -334,15 +339,18 @@ class Daemon:
             count = len(getattr(error, "found", ())) or 1
             sdnotify.notify("READY=1", "STATUS=watching; the policy files have problems, the policies of before are live")
             return [Note(Record("policies_refused", {"problems": count, "first": str(error).splitlines()[0]}))]
-        old, self.agent.watch = self.agent.watch, Watch(fresh.policies, fresh.settings.lists)
-        self.agent.watch.adopt(old)
-        if old.wants() != self.agent.watch.wants():
-            self._halt_sensors()  # each starts again from where it was, with the kinds that are wanted now
-        self.agent.settings = fresh.settings
-        self.agent.policies = {one.name: one for one in fresh.policies}
+        wanted = self.agent.watch.wants()
+        self.agent.settings, self.agent.policies = fresh.settings, {one.name: one for one in fresh.policies}
+        self.agent.watch = watching(self.agent)
+        self._rewant(wanted)
         self.problems = ""
         sdnotify.notify("READY=1", "STATUS=watching")
         return [self._live("reloaded"), *self._step(Learnt(self.parts.lifelines()), now)]
+
+    def _rewant(self, before: frozenset[str]) -> None:
+        """Have sensors start again from where they are when other kinds of events are wanted now."""
+        if before != self.agent.watch.wants():
+            self._halt_sensors()
 
     def _asked(self, asked: Asked, now: float) -> list[Effect]:
         """Questions are answered here, those about the systems after a fresh look; orders go through flow.step."""
@@ -353,6 +361,11 @@ class Daemon:
         if asked.verb == "reload":
             effects = self._reload(now)
             return [*effects, Reply(asked, {"result": "failed" if self.problems else "reloaded", "error": self.problems})]
+        if asked.verb == "mode":
+            before = self.agent.watch.wants()
+            effects = self._step(asked, now)
+            self._rewant(before)
+            return effects
         if asked.verb == "do":
             try:
                 asked = replace(asked, body={**asked.body, "action": self._action(asked.body)})

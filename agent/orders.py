@@ -5,7 +5,7 @@ from __future__ import annotations
 from agent.incident import Mitigation
 from agent.messages import Asked, Plan, Reply, Run
 from agent.settle import lift
-from agent.turn import Agent, Turn, aim, lasting
+from agent.turn import Agent, Turn, aim, lasting, watching
 
 
 def asked(turn: Turn, message: Asked) -> None:
@@ -72,4 +72,5 @@ def _mode(turn: Turn, message: Asked) -> None:
         turn.do(Reply(message, {"result": "failed", "error": f"cannot set the mode of `{name}`: no such policy; known: {known}"}))
         return
     turn.note("mode", {"policy": name, "mode": message.body["mode"], "actor": message.actor})
+    turn.agent.watch = watching(turn.agent)
     turn.do(Reply(message, {"result": "set"}))

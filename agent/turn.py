@@ -61,6 +61,14 @@ class Agent:
         return "dry_run" if mode == "enforce" and self.settings.forced == "dry_run" else mode
 
 
+def watching(agent: Agent) -> Watch:
+    """A watch for the policies that are not off now; it keeps what the one before it has seen."""
+    live = [replace(one, mode=agent.mode(one)) for one in agent.policies.values() if agent.mode(one) != "off"]
+    fresh = Watch(live, agent.settings.lists)
+    fresh.adopt(agent.watch)
+    return fresh
+
+
 class Turn:
     """One message being worked on: effects gather here, records change the state at once."""
 

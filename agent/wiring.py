@@ -1,0 +1,231 @@
+"""From agent.yaml to a daemon ready to run: the one place that knows which part goes where.
+
+Everything heavy is imported where it is wanted, since the command line comes through here too.
+"""
+
+from __future__ import annotations
+
+import importlib
+import pkgutil
+import socket
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+from types import ModuleType
+from typing import TYPE_CHECKING, Any
+
+from agent import __version__
+from agent.action import CannotReach, System, discover
+from agent.event import Catalogue, Event, gather
+from agent.guard import Lifeline, Lifelines
+
+if TYPE_CHECKING:
+    from agent.config import Config
+    from agent.daemon import Daemon
+    from agent.journal import Journal
+    from agent.located import Problem
+    from agent.policy import Policy
+    from agent.record import Record
+    from agent.state import State
+    from agent.turn import Settings
+
+
+def _modules(package: ModuleType) -> Iterator[ModuleType]:
+    for info in pkgutil.iter_modules(package.__path__):
+        yield importlib.import_module(f"{package.__name__}.{info.name}")
+
+
+def catalogue(config: Config | None) -> Catalogue:
+    """Everything a policy may name here: kinds and actions that are installed, and the lists of agent.yaml."""
+    import actions
+    from agent import parsers, rates, sensor, sensors
+
+    kinds = gather([*_modules(parsers), *_modules(sensors), sensor, rates])
+    return Catalogue(kinds, discover(actions), dict(config.lists) if config else {})
+
+
+def parse(name: str, line: str) -> Sequence[Event]:
+    """The events of one raw line, by the parser's name.
+
+    Raises:
+        LookupError: there is no such parser; the text names those there are.
+    """
+    from agent.parser import Scan, discover_parsers
+
+    known = discover_parsers()
+    if name not in known:
+        raise LookupError(f"no parser `{name}`; known: {', '.join(sorted(known))}")
+    return Scan.of([known[name]], "example").events(line.encode() + b"\n", time.time())
+
+
+def read_config_file(path: Path) -> Config:
+    """agent.yaml, checked against the sensors and checks that are installed.
+
+    Raises:
+        Problems: something in it is wrong; all of it, with places.
+        CannotReach: it cannot be read.
+    """
+    from agent import checks
+    from agent.config import read_config
+    from agent.sensor import discover_sensors
+
+    try:
+        text = path.read_text(encoding="utf-8", errors="surrogateescape")
+    except OSError as error:
+        raise CannotReach(f"cannot read {path}: {error.strerror}; `contain init` writes one for this host") from error
+    return read_config(text, str(path), sensors=discover_sensors(), checks=discover(checks, mark="ask"))
+
+
+def read_policies(config: Config) -> tuple[tuple[Policy, ...], list[Problem]]:
+    """The policies that agent.yaml names, and warnings on what is allowed but unwise.
+
+    Raises:
+        Problems: something is wrong; all of it, in all files.
+        CannotReach: a directory cannot be read.
+    """
+    from agent.config import find
+    from agent.policy_reader import read_policies as read
+
+    return read(find(config.policies), catalogue(config), parse)
+
+
+def systems(config: Config | None, learn: Callable[[str], None] = lambda _: None) -> dict[str, System]:
+    """Every outside system, none of them touched yet. `learn` hears each secret, so that it can be kept out of evidence.
+
+    Raises:
+        CannotReach: a password file cannot be read, or everybody can read it.
+    """
+    from agent.systems.firewall import Firewall
+    from agent.systems.host import Host
+    from agent.systems.postgres import Postgres
+    from agent.systems.units import Units
+
+    named = _connections(config, learn) if config and config.postgres else {}
+    made: list[System] = [Firewall(), Host(), Units(), Postgres(named)]
+    return {one.name: one for one in made}
+
+
+def _connections(config: Config, learn: Callable[[str], None]) -> dict[str, str]:
+    from psycopg.conninfo import conninfo_to_dict
+
+    from agent.config import connection
+
+    found = {name: connection(name, one) for name, one in config.postgres.items()}
+    for dsn in found.values():
+        if password := conninfo_to_dict(dsn).get("password"):
+            learn(str(password))
+    return found
+
+
+def lifelines(config: Config, world: Mapping[str, System]) -> Lifelines:
+    """The addresses of agent.yaml that are never touched, and what this host is at this moment.
+
+    Raises:
+        CannotReach: the host does not say who it is; then nobody may act on addresses.
+    """
+    host: Any = world["host"]
+    configured = [Lifeline(network, "never_touch in agent.yaml") for network in config.never_touch]
+    return Lifelines([*configured, *(Lifeline(one.network, one.why) for one in host.lifelines(config.ssh_ports))])
+
+
+def settings(config: Config, *, forced_dry_run: bool) -> Settings:
+    """What agent.yaml says about all policies."""
+    from agent.turn import Settings
+
+    return Settings(
+        host=config.host or socket.gethostname(),
+        mode=config.mode,
+        forced="dry_run" if forced_dry_run else None,
+        limits=config.limits,
+        lists=config.lists,
+    )
+
+
+def build(
+    config: Config,
+    *,
+    config_path: Path,
+    forced_dry_run: bool = False,
+    told: Callable[[float, Record], None],
+    saw: Callable[[Event], None] | None = None,
+) -> Daemon:
+    """The daemon with its state replayed from the journal, ready to `run`.
+
+    `told` hears of every record after its commit, `saw` of every event. A reload reads `config_path` again.
+
+    Raises:
+        Problems: the policies are wrong.
+        CannotReach: the state directory cannot be written, or a secret cannot be read.
+        CannotUseJournal, CannotUseKey: the evidence cannot be kept.
+    """
+    from agent import ship
+    from agent.daemon import Daemon, Parts, Reread
+    from agent.schedule import Schedule, Scheduled
+    from agent.turn import Agent
+    from agent.watch import Watch
+
+    policies, _ = read_policies(config)
+    journal, world = _journal(config)
+    known = catalogue(config)
+    agent = Agent(
+        settings(config, forced_dry_run=forced_dry_run),
+        _replayed(journal, world),
+        Watch((), {}),
+        {one.name: one for one in policies},
+    )
+    asked = [
+        Scheduled(name, one.question, one.every.total_seconds(), one.timeout.total_seconds())
+        for name, one in config.checks.items()
+    ]
+
+    def reread() -> Reread:
+        fresh = read_config_file(config_path)
+        return Reread(read_policies(fresh)[0], settings(fresh, forced_dry_run=forced_dry_run))
+
+    return Daemon(
+        Parts(
+            agent=agent,
+            journal=journal,
+            systems=world,
+            sensors=config.sensors,
+            schedule=Schedule(asked, world),
+            actions=known.actions,
+            socket=config.socket,
+            reread=reread,
+            lifelines=lambda: lifelines(config, world),
+            state_kinds=frozenset(name for name, kind in known.kinds.items() if kind.state),
+            version=__version__,
+            ship=lambda note: str(ship.ship(note)),
+            told=told,
+            saw=saw,
+        )
+    )
+
+
+def _journal(config: Config) -> tuple[Journal, dict[str, System]]:
+    """The journal, and the systems whose secrets it keeps out."""
+    from agent.journal import Journal
+    from agent.keys import load_or_make
+    from agent.redact import Redactor
+
+    host = config.host or socket.gethostname()
+    try:
+        config.state.mkdir(mode=0o700, parents=True, exist_ok=True)
+        config.socket.parent.mkdir(mode=0o755, parents=True, exist_ok=True)
+    except OSError as error:
+        raise CannotReach(f"cannot make {error.filename}: {error.strerror}; see `state:` and `socket:` in agent.yaml") from error
+    key = load_or_make(config.state / "signing.key", host=host)
+    redact = Redactor(key.derive("redaction"))
+    world = systems(config, redact.learn)
+    keep = (config.evidence.keep_events.total_seconds(), config.evidence.keep_size)
+    return Journal(config.journal, host=host, key=key, redact=redact, keep_events=keep), world
+
+
+def _replayed(journal: Journal, world: Mapping[str, System]) -> State:
+    from agent.state import fold, restore
+
+    plain, records = journal.replay()
+    state = restore(plain, {name: type(one) for name, one in world.items()})
+    for one in records:
+        fold(state, one.record, one.ts)
+    return state
