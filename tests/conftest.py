@@ -8,6 +8,9 @@ import subprocess
 
 CLONE_NEWNET = 0x40000000
 
+pytest_plugins = ("tests.network", "tests.postgres", "tests.systemd_box")
+"""Real systems as fixtures, one file each."""
+
 
 def _own_network() -> str:
     """Move this process (and so every later thread and child) into a fresh network; say why not where it cannot be."""

@@ -1,0 +1,23 @@
+"""Are the file systems running out of inodes?"""
+
+from __future__ import annotations
+
+from agent.check import Answer, bad, check, good
+from agent.systems.host import Host, Mount
+
+
+@check
+class Inodes:
+    """File systems have room for more files. Without `path`, every local one that counts inodes (btrfs and vfat do not)."""
+
+    path: str = ""
+    used_limit: float = 90
+
+    def ask(self, host: Host) -> list[Answer]:
+        """One answer per file system; the value is percent used."""
+        return [self._judge(mount) for mount in host.mounts(self.path) if mount.inodes]
+
+    def _judge(self, mount: Mount) -> Answer:
+        used = 100 * (1 - mount.inodes_free / mount.inodes)
+        say = f"{mount.path} has used {used:.0f} % of its inodes, {mount.inodes_free:,} files more fit on it"
+        return (good if used < self.used_limit else bad)(say, value=used, limit=self.used_limit, target=mount.path)

@@ -1,0 +1,59 @@
+"""Do as many processes run as should?"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+from agent.check import Answer, bad, check, good
+
+
+@check
+class Process:
+    """As many processes run as should. `name`, `pid_file`, `user` and a pattern in `cmdline` say which; all given must fit.
+
+    A zombie does not count: it has ended.
+    """
+
+    name: str = ""
+    pid_file: str = ""
+    user: str = ""
+    cmdline: re.Pattern[str] | None = None
+    at_least: int = 1
+    at_most: int | None = None
+
+    def __post_init__(self) -> None:
+        if not (self.name or self.pid_file or self.user or self.cmdline):
+            raise ValueError("say which process: name, pid_file, user or cmdline")
+
+    def ask(self) -> Answer:
+        """Count them; the value is their number."""
+        count = sum(self._fits(one) for one in self._candidates())
+        target = self.name or self.pid_file or (self.cmdline.pattern if self.cmdline else self.user)
+        say = f"{count} {'process runs' if count == 1 else 'processes run'} as {target}"
+        if count < self.at_least:
+            return bad(f"{say}, at least {self.at_least} should", value=count, limit=self.at_least, target=target)
+        if self.at_most is not None and count > self.at_most:
+            return bad(f"{say}, at most {self.at_most} should", value=count, limit=self.at_most, target=target)
+        return good(say, value=count, limit=self.at_least, target=target)
+
+    def _candidates(self) -> Iterable[dict[str, Any]]:
+        import psutil
+
+        asked = ["status", "name"] + ["username"] * bool(self.user) + ["cmdline"] * bool(self.cmdline)
+        if not self.pid_file:
+            return (one.info for one in psutil.process_iter(asked))
+        try:
+            return [psutil.Process(int(Path(self.pid_file).read_text(encoding="ascii"))).as_dict(asked)]
+        except (FileNotFoundError, ValueError, psutil.NoSuchProcess):  # gone, half written, or left over
+            return []
+
+    def _fits(self, info: dict[str, Any]) -> bool:
+        return (
+            info["status"] != "zombie"
+            and self.name in ("", info["name"])
+            and self.user in ("", info.get("username"))
+            and (self.cmdline is None or self.cmdline.search(" ".join(info["cmdline"] or ())) is not None)
+        )
