@@ -1,0 +1,117 @@
+"""The policies we ship load without a word of complaint, against the real kinds and actions, and their examples pass."""
+
+from __future__ import annotations
+
+import importlib
+import pkgutil
+from collections.abc import Sequence
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+
+import actions
+import agent.parsers
+import agent.sensors
+from agent import rates
+from agent.action import discover
+from agent.event import Catalogue, Event, gather
+from agent.located import Problem
+from agent.parser import Scan, discover_parsers
+from agent.policy import Policy
+from agent.policy_reader import read_policies
+from agent.policy_tests import Report, examples, run
+from agent.schema import address
+from agent.watch import Watch
+
+SHELF = Path(__file__).parent.parent / "policies"
+FILES = {path.name: path.read_text() for path in sorted(SHELF.glob("*.yaml"))}
+LISTS = {"office": (address("198.51.100.0/24"),), "monitoring": (address("192.0.2.10"),)}
+THREATS = {
+    "disk-full",
+    "http-errors",
+    "http-flood",
+    "postgres-connections",
+    "postgres-corruption",
+    "postgres-down",
+    "service-down",
+    "ssh-brute-force",
+    "ssh-guessed-password",
+    "syn-flood",
+}
+
+
+def modules(package: ModuleType) -> list[ModuleType]:
+    return [importlib.import_module(f"{package.__name__}.{one.name}") for one in pkgutil.iter_modules(package.__path__)]
+
+
+def parse(parser: str, line: str) -> Sequence[Event]:
+    return Scan.of([discover_parsers()[parser]], "example").events(line.encode() + b"\n", 0.0)
+
+
+@pytest.fixture(scope="module")
+def loaded() -> tuple[tuple[Policy, ...], list[Problem]]:
+    kinds = gather([*modules(agent.parsers), *modules(agent.sensors), rates])
+    return read_policies(FILES, Catalogue(kinds, discover(actions), LISTS), parse)
+
+
+@pytest.fixture(scope="module")
+def report(loaded: tuple[tuple[Policy, ...], list[Problem]]) -> Report:
+    return run(examples(loaded[0]), LISTS)
+
+
+def test_every_threat_has_its_file_and_nothing_about_it_is_wrong_or_unwise(
+    loaded: tuple[tuple[Policy, ...], list[Problem]],
+) -> None:
+    policies, problems = loaded
+
+    assert {one.name for one in policies} == THREATS
+    assert {one.name.replace("-", "_") + ".yaml" for one in policies} == set(FILES)
+    assert [f"{one.place}: {one.text}" for one in problems] == []
+
+
+def test_every_example_comes_out_as_it_says(report: Report) -> None:
+    assert [str(row) for row in report.rows if row.because] == []
+    assert len(report.rows) >= 2 * len(FILES)
+
+
+def test_every_clause_fires_in_some_example(report: Report) -> None:
+    assert report.coverage == f"{len(THREATS)} of {len(THREATS)} policies fired in some test"
+
+
+@pytest.mark.parametrize("name", sorted(FILES))
+def test_every_file_tells_the_editor_its_schema_in_the_first_line(name: str) -> None:
+    assert FILES[name].splitlines()[0] == "# yaml-language-server: $schema=policy.schema.json"
+
+
+def test_what_is_only_mild_needs_no_person_and_no_step_is_more_than_mild(
+    loaded: tuple[tuple[Policy, ...], list[Problem]],
+) -> None:
+    steps = [(one.name, step.action.name, step.action.impact) for one in loaded[0] for step in one.then]
+
+    assert steps
+    assert [step for step in steps if step[2] != "mild"] == []
+
+
+def test_no_policy_blocks_the_forged_sources_of_a_syn_flood(loaded: tuple[tuple[Policy, ...], list[Problem]]) -> None:
+    (flood,) = [one for one in loaded[0] if "net.syn" in one.kinds()]
+
+    assert flood.then == ()
+
+
+@pytest.mark.parametrize("ip", ["198.51.100.77", "192.0.2.10"])
+def test_the_office_and_the_monitoring_are_left_alone(ip: str, loaded: tuple[tuple[Policy, ...], list[Problem]]) -> None:
+    watch = Watch(loaded[0], LISTS)
+    guesses = [Event("auth.ssh.failure", 0.0, {"src.ip": ip, "user": f"u{one}"}) for one in range(9)]
+    flood = [Event("http.source", 0.0, {"src.ip": ip, "rps": 500.0}) for _ in range(5)]
+
+    hits = [hit for at, event in enumerate([*guesses, *flood]) for hit in watch.feed(event, float(at))]
+
+    assert {hit.policy.name for hit in hits} == {"ssh-brute-force", "http-flood"}
+    assert all(hit.unless for hit in hits)
+
+
+def test_events_are_replayed_an_hour_back_so_that_slow_spraying_survives_a_restart(
+    loaded: tuple[tuple[Policy, ...], list[Problem]],
+) -> None:
+    assert Watch(loaded[0], LISTS).longest() == 3600.0
