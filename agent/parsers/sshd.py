@@ -1,0 +1,137 @@
+"""OpenSSH's server: who tried to log in, from where, and what came of it.
+
+One attempt makes one event of its kind, whatever else sshd writes about it (seen with OpenSSH 9.2, every way to log in):
+
+    auth.ssh.failure       a secret was refused: `Failed password for U from A port N`; `PAM: Authentication failure for U from A`
+    auth.ssh.success       `Accepted M for U from A port N`
+    auth.ssh.invalid_user  once per connection, before any failure: `Invalid user U from A`, `User U from A not allowed because …`
+    auth.ssh.probe         nothing was guessed: `Failed publickey` (clients offer one key after another), `Failed none`,
+                           `Failed keyboard-interactive/pam` (PAM's own line counted it), `Connection closed by authenticating
+                           user U`, `maximum authentication attempts exceeded`
+
+Left out, because another line says it already: `pam_unix(…): authentication failure`, `PAM 2 more authentication failures`,
+`Connection closed by invalid user U`, `Disconnecting …: Too many authentication failures`.
+
+A user name is the attacker's text and may hold ` from 192.0.2.1 port 22 ssh2`, so every form is read from its right end.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Final
+
+from agent.event import Kind, Value
+from agent.parser import Said, parser
+from agent.schema import canonical
+
+FAILURE: Final = Kind(
+    "auth.ssh.failure",
+    "sshd refused a password or another secret.",
+    {"src.ip": "address", "user": "text", "method": "text", "port": "port", "reason": "text"},
+    forgeable=True,
+)
+SUCCESS: Final = Kind(
+    "auth.ssh.success",
+    "Somebody logged in by ssh.",
+    {"src.ip": "address", "user": "text", "method": "text", "port": "port"},
+    forgeable=True,
+)
+INVALID_USER: Final = Kind(
+    "auth.ssh.invalid_user",
+    "A connection asked for a user that does not exist or may not log in by ssh; once per connection.",
+    {"src.ip": "address", "user": "text", "port": "port", "reason": "text"},
+    forgeable=True,
+)
+PROBE: Final = Kind(
+    "auth.ssh.probe",
+    "A connection offered keys that did not fit, or left without logging in; normal in small numbers.",
+    {"src.ip": "address", "user": "text", "method": "text", "port": "port", "reason": "text"},
+    forgeable=True,
+)
+
+_MOST_REPEATS: Final = 100
+_FROM: Final = r"(?P<user>.*) from (?P<ip>[\dA-Fa-f:.]{2,45})"
+_PORT: Final = r" port (?P<port>\d{1,5})"
+_END: Final = r"(?: \[preauth\])?"
+
+_REPEATED: Final = re.compile(r"message repeated (\d{1,4}) times: \[ (.*)\]")
+_FOR: Final = rf"(?:Failed|Accepted) (?P<method>\S+) for (?P<invalid>invalid user )?{_FROM}{_PORT} ssh2"
+_TRIED: Final = re.compile(rf"{_FOR}(?:: [\w-]+ \S+)?{_END}")
+_TRIED_BY_CERTIFICATE: Final = re.compile(rf"{_FOR}: [\w-]+-CERT .*")
+_PAM: Final = re.compile(rf"(?:error: )?PAM: [^:]{{1,80}}? for (?P<invalid>illegal user )?{_FROM}{_END}")
+_INVALID: Final = re.compile(rf"Invalid user {_FROM}(?:{_PORT})?{_END}")
+_NOT_ALLOWED: Final = re.compile(rf"User {_FROM} not allowed because (?P<reason>.*?){_END}")
+_TOO_MANY: Final = re.compile(
+    rf"(?:error: )?maximum authentication attempts exceeded for (?:invalid user )?{_FROM}{_PORT} ssh2{_END}"
+)
+_LEFT: Final = re.compile(
+    r"(?:Connection (?:closed|reset) by|Disconnected from) authenticating user "
+    rf"(?P<user>.*) (?P<ip>[\dA-Fa-f:.]{{2,45}}){_PORT}{_END}"
+)
+
+
+@parser(
+    kinds=(FAILURE, SUCCESS, INVALID_USER, PROBE),
+    programs=("sshd", "sshd-session", "sshd-auth"),
+    hint=rb"sshd(?:-session|-auth)?\[\d{1,10}\]: (?:Failed |Accepted |Invalid user |User \S+ from |message repeated "
+    rb"|Connection (?:closed|reset) by auth|Disconnected from auth|(?:error: )?(?:PAM: |maximum auth))",
+)
+class Sshd:
+    """Logins and attempts to log in, from OpenSSH's messages; newer versions write them as sshd-session or sshd-auth."""
+
+    def read(self, text: str) -> Said | None:
+        """One message without its syslog head."""
+        repeated = _REPEATED.fullmatch(text)  # rsyslog's $RepeatedMsgReduction
+        if repeated is None:
+            return _read(text)
+        said = _read(repeated[2])
+        return said and said._replace(times=min(int(repeated[1]), _MOST_REPEATS))
+
+
+def _read(text: str) -> Said | None:
+    word = text.partition(" ")[0]
+    if word in ("Failed", "Accepted"):
+        return _tried(text, word)
+    if word == "Invalid":
+        return _said(INVALID_USER, _INVALID.fullmatch(text), reason="unknown")
+    if word == "User":
+        return _said(INVALID_USER, _NOT_ALLOWED.fullmatch(text))
+    if word in ("Connection", "Disconnected"):
+        return _said(PROBE, _LEFT.fullmatch(text), method="", reason="left without login")
+    if "PAM: " in text[:12]:
+        found = _PAM.fullmatch(text)
+        return _said(FAILURE, found, method="keyboard-interactive/pam", reason=_why(found))
+    return _said(PROBE, _TOO_MANY.fullmatch(text), method="", reason="too many attempts")
+
+
+def _tried(text: str, word: str) -> Said | None:
+    found = _TRIED.fullmatch(text)
+    if found is None and text.count(" ssh2") == 1:
+        # A certificate's key id is its owner's text too, and stands right of the address: believed only if nothing looks twice.
+        found = _TRIED_BY_CERTIFICATE.fullmatch(text)
+    if found is None:
+        return None
+    if word == "Accepted":
+        return _said(SUCCESS, found)
+    if found["method"] in ("publickey", "none", "keyboard-interactive/pam"):
+        return _said(PROBE, found, reason="refused")
+    return _said(FAILURE, found, reason=_why(found))
+
+
+def _why(found: re.Match[str] | None) -> str:
+    return "invalid user" if found and found["invalid"] else "wrong secret"
+
+
+def _said(kind: Kind, found: re.Match[str] | None, **more: str) -> Said | None:
+    ip = canonical(found["ip"]) if found else None
+    if found is None or ip is None:
+        return None
+    fields: dict[str, Value] = {"src.ip": ip, "user": found["user"], **more}
+    parts = found.groupdict()
+    port = parts.get("port")
+    if port:
+        fields["port"] = int(port)
+    for name in ("method", "reason"):
+        if name in parts and name not in more:
+            fields[name] = parts[name]
+    return Said(kind.name, fields)

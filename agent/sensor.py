@@ -1,0 +1,159 @@
+"""What a sensor is: a stream of the outside that becomes batches of events, for as long as the daemon runs.
+
+    @sensor                                  the file's name is the sensor's name in agent.yaml
+    class Logfile:
+        path: str                            the fields are its parameters
+        parsers: tuple[str, ...]
+        @property
+        def source(self) -> str: ...         what its events and its position are filed under
+        def run(self, deliver, position, stop, wanted=None): ...
+
+Exactly once: a batch carries the position behind its events, and the daemon commits both in one transaction. What was not
+committed when the agent died is read again from the committed position, and nothing else is.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+import typing
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any, ClassVar, Final, NamedTuple, Protocol, TypeVar, dataclass_transform
+
+from agent.event import Event, Kind, Value
+
+SENSOR: Final = Kind(
+    "sensor",
+    "How a sensor is: whether it can read its source, how far behind it is, how long its source has been silent.",
+    {"name": "text", "ok": "flag", "say": "text", "lag_bytes": "integer", "silent": "number"},
+    state=True,
+)
+"""`name` is the sensor's source, as in `file:/var/log/auth.log`; `silent` is seconds since it last had something to read."""
+
+
+class Batch(NamedTuple):
+    """What was waiting in a source. `position` is where to go on behind it; empty leaves the committed one as it is.
+
+    `lines` counts everything that was read, `events` only what meant something; a batch without events moves the position.
+    """
+
+    source: str
+    events: tuple[Event, ...]
+    position: str
+    lines: int
+    seen: float
+
+
+Deliver = Callable[[Batch], None]
+"""Takes a batch, and blocks while the daemon has no room for it."""
+
+
+class Sensor(Protocol):
+    """An instance of a class under agent/sensors/: parameters bound, ready to run."""
+
+    name: ClassVar[str]
+
+    @property
+    def source(self) -> str:
+        """What events and position are filed under; one of a kind on this host."""
+        ...
+
+    def run(self, deliver: Deliver, position: str | None, stop: threading.Event, wanted: frozenset[str] | None = None) -> None:
+        """Read from the position on until `stop` is set; trouble with the source is told as a `sensor` event and waited out.
+
+        `wanted` are the kinds that some policy names; None means all.
+        """
+        ...
+
+
+T = TypeVar("T", bound=type)
+
+
+@dataclass_transform(frozen_default=True)
+def sensor(cls: T) -> T:
+    """Declare the one sensor of a file under agent/sensors/."""
+    if not (cls.__doc__ or "").strip() or not hasattr(cls, "run") or not hasattr(cls, "source"):
+        raise TypeError(f"{cls.__module__}: a sensor needs a docstring, source and run()")
+    made: Any = dataclass(frozen=True)(cls)
+    made.name = cls.__module__.rpartition(".")[2]
+    return typing.cast("T", made)
+
+
+def discover_sensors() -> dict[str, type[Any]]:
+    """Every sensor of agent/sensors/ by name."""
+    from agent import sensors
+    from agent.action import discover
+
+    return discover(sensors, mark="run")
+
+
+# What every sensor does the same way ----------------------------------------------------------------------------------
+
+_TELL_EVERY: Final = 60.0
+_COMMIT_EVERY: Final = 5.0
+_COMMIT_BYTES: Final = 8 << 20
+
+
+@dataclass
+class Outlet:
+    """Delivers one sensor's events: at once where there are any. A position alone costs a commit, so it waits a while."""
+
+    source: str
+    deliver: Deliver
+    _lines: int = 0
+    _bytes: int = 0
+    _position: str = ""
+    _committed: str = ""
+    _committed_at: float = field(default_factory=time.monotonic)
+    _read_at: float = field(default_factory=time.monotonic)
+    _told_at: float = float("-inf")
+    _state: tuple[bool, str] | None = None
+
+    def send(self, events: list[Event], position: str | None = None, lines: int = 0, size: int = 0) -> None:
+        """Deliver events with the position behind them, or remember the position for later; None: it is where it was."""
+        now = time.monotonic()
+        self._lines, self._bytes = self._lines + lines, self._bytes + size
+        if lines:
+            self._read_at = now
+        if position is not None:
+            self._position = position
+        late = now - self._committed_at >= _COMMIT_EVERY or self._bytes >= _COMMIT_BYTES
+        if events or (late and self._position != self._committed):
+            self._flush(events, now)
+
+    def anchor(self, position: str) -> None:
+        """Deliver the very first position at once, so that a crash before the first line loses nothing either."""
+        self._position = position
+        self._flush([], time.monotonic())
+
+    def tell(self, *, ok: bool, say: str, lag: Callable[[], int] = lambda: 0) -> None:
+        """Say how the sensor is, when that changed and once a minute; only then is the lag asked for."""
+        now = time.monotonic()
+        if self._state == (ok, say) and now - self._told_at < _TELL_EVERY:
+            return
+        self._state, self._told_at = (ok, say), now
+        silent = round(now - self._read_at, 1)
+        fields: dict[str, Value] = {"name": self.source, "ok": ok, "say": say, "lag_bytes": lag(), "silent": silent}
+        self._flush([Event(SENSOR.name, time.time(), fields, self.source)], now)
+
+    def _flush(self, events: list[Event], now: float) -> None:
+        self.deliver(Batch(self.source, tuple(events), self._position, self._lines, time.time()))
+        self._lines = self._bytes = 0
+        self._committed, self._committed_at = self._position, now
+
+
+@dataclass
+class Backoff:
+    """Seconds to wait after each failure in a row: 1, 2, 4 … 60."""
+
+    _next: float = 1.0
+
+    def wait(self, stop: threading.Event) -> None:
+        """Wait, or return at once when asked to stop."""
+        stop.wait(self._next)
+        self._next = min(self._next * 2, 60.0)
+
+    def reset(self) -> None:
+        """It went well."""
+        self._next = 1.0

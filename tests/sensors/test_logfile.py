@@ -1,0 +1,177 @@
+"""The sensor around the follower: batches, positions, states, and how quickly a line arrives."""
+
+from __future__ import annotations
+
+import queue
+import threading
+import time
+from pathlib import Path
+
+import pytest
+
+from agent.sensor import Batch
+from agent.sensors.logfile import Logfile
+from tests.sensors.conftest import Running, Start
+
+LINE = "Nov 23 06:00:01 db1 sshd[812]: Failed password for {user} from 203.0.113.7 port 22 ssh2\n"
+
+
+@pytest.fixture
+def log(tmp_path: Path) -> Path:
+    path = tmp_path / "auth.log"
+    path.write_text(LINE.format(user="old"))
+    return path
+
+
+def add(log: Path, *users: str) -> None:
+    with log.open("a") as file:
+        file.write("".join(LINE.format(user=user) for user in users))
+
+
+def users(batch: Batch) -> list[object]:
+    return [event.fields["user"] for event in batch.events if event.kind == "auth.ssh.failure"]
+
+
+def begun(running: Running) -> Batch:
+    """The first batch of a first start: where it begins, and nothing else."""
+    return running.batches.get(timeout=10)
+
+
+def test_what_waits_comes_in_one_batch_with_the_position_behind_it(start: Start, log: Path) -> None:
+    running = start(Logfile(path=str(log), parsers=("sshd",)))
+    begun(running)
+
+    add(log, "a", "b", "c")
+    batch = running.next("auth.ssh.failure")
+
+    assert users(batch) == ["a", "b", "c"]
+    assert (batch.source, batch.lines) == (f"file:{log}", 3)
+    assert f'"offset": {log.stat().st_size}' in batch.position
+
+
+def test_the_first_position_comes_at_once_so_that_a_crash_before_the_first_line_loses_nothing(start: Start, log: Path) -> None:
+    first = start(Logfile(path=str(log), parsers=("sshd",)))
+    position = begun(first).position
+    first.stop()
+    add(log, "while away")
+
+    again = start(Logfile(path=str(log), parsers=("sshd",)), position)
+
+    assert users(again.next("auth.ssh.failure")) == ["while away"]
+
+
+def test_a_sensor_goes_on_from_the_position_of_the_last_batch(start: Start, log: Path) -> None:
+    first = start(Logfile(path=str(log), parsers=("sshd",), from_start=True))
+    position = first.next("auth.ssh.failure").position
+    first.stop()
+    add(log, "new")
+
+    again = start(Logfile(path=str(log), parsers=("sshd",), from_start=True), position)
+
+    assert users(again.next("auth.ssh.failure")) == ["new"]
+
+
+def test_lines_that_mean_nothing_cost_no_batch_of_their_own(start: Start, log: Path) -> None:
+    running = start(Logfile(path=str(log), parsers=("sshd",)))
+    begun(running)
+    running.next("sensor")
+
+    with log.open("a") as file:
+        for _ in range(100):
+            file.write("Nov 23 06:00:01 db1 cron[1]: nothing\n")
+            file.flush()
+    add(log, "a")
+    batch = running.batches.get(timeout=10)
+
+    assert (users(batch), batch.lines) == (["a"], 101)
+
+
+def test_noise_moves_the_position_after_eight_megabytes(start: Start, log: Path) -> None:
+    running = start(Logfile(path=str(log), parsers=("sshd",)))
+    begun(running)
+    running.next("sensor")
+
+    with log.open("a") as file:
+        file.write("Nov 23 06:00:01 db1 cron[1]: nothing\n" * (9 << 20 >> 5))
+    batch = running.batches.get(timeout=10)
+
+    assert batch.events == ()
+    assert batch.lines > 100_000
+
+
+def test_kinds_that_nobody_wants_are_not_delivered(start: Start, log: Path) -> None:
+    running = start(Logfile(path=str(log), parsers=("sshd", "sudo")), wanted=frozenset({"auth.sudo.command"}))
+    begun(running)
+
+    with log.open("a") as file:
+        file.write(LINE.format(user="x"))
+        file.write("Nov 23 06:00:02 db1 sudo: eve : TTY=pts/0 ; PWD=/ ; USER=root ; COMMAND=/bin/id\n")
+    batch = running.next("auth.sudo.command")
+
+    assert [event.kind for event in batch.events] == ["auth.sudo.command"]
+
+
+def test_a_missing_file_is_told_and_read_from_its_start_when_it_appears(start: Start, tmp_path: Path) -> None:
+    log = tmp_path / "auth.log"
+    running = start(Logfile(path=str(log), parsers=("sshd",)))
+    (told,) = running.next("sensor").events
+
+    add(log, "first")
+
+    assert told.fields["ok"] is False
+    assert "no such file" in str(told.fields["say"])
+    assert users(running.next("auth.ssh.failure")) == ["first"]
+
+
+def test_a_path_that_is_no_file_is_told_with_the_reason(start: Start, tmp_path: Path) -> None:
+    running = start(Logfile(path=str(tmp_path), parsers=("sshd",)))
+
+    (told,) = running.next("sensor").events
+
+    assert (told.fields["ok"], told.fields["say"]) == (False, f"cannot read {tmp_path}: not a regular file")
+
+
+def test_a_sensor_that_reads_says_so(start: Start, log: Path) -> None:
+    running = start(Logfile(path=str(log), parsers=("sshd",)))
+
+    (told,) = running.next("sensor").events
+
+    assert (told.fields["name"], told.fields["ok"], told.fields["lag_bytes"]) == (f"file:{log}", True, 0)
+
+
+def test_back_pressure_loses_nothing(log: Path) -> None:
+    taken: queue.Queue[Batch] = queue.Queue(maxsize=1)
+    stop = threading.Event()
+    sensor = Logfile(path=str(log), parsers=("sshd",), from_start=True)
+    thread = threading.Thread(target=sensor.run, args=(taken.put, None, stop), daemon=True)
+    names = [str(number) for number in range(2000)]
+    thread.start()
+
+    for number in range(0, 2000, 100):
+        add(log, *names[number : number + 100])
+    found: list[object] = []
+    while len(found) < 2001:
+        found += users(taken.get(timeout=10))
+    stop.set()
+
+    assert found == ["old", *names]
+
+
+def test_an_unknown_parser_is_refused_with_those_there_are() -> None:
+    with pytest.raises(ValueError, match=r"cannot read with `nginz`: no such parser; there are nginx, sshd, sudo"):
+        Logfile(path="/x", parsers=("nginz",))
+
+
+def test_a_line_arrives_within_milliseconds_of_being_written(start: Start, log: Path) -> None:
+    running = start(Logfile(path=str(log), parsers=("sshd",)))
+    begun(running)
+    running.next("sensor")
+    waits = []
+
+    for number in range(50):
+        written = time.perf_counter()
+        add(log, str(number))
+        running.next("auth.ssh.failure")
+        waits.append(time.perf_counter() - written)
+
+    assert sorted(waits)[25] < 0.02  # 0.4 ms on a quiet machine; polling would take 125 ms
