@@ -1,0 +1,189 @@
+"""The journal's file: its tables, how it is made and opened, and what can be wrong with it."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import sqlite3
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from pathlib import Path
+from typing import Final
+from urllib.parse import quote
+
+VERSION: Final = 1
+_OURS: Final = 0x434E544A  # application_id: "CNTJ"
+
+# The leaf is the truth. What can be looked for is read out of it, so that the two cannot disagree. The triggers are a seat
+# belt against mistakes; against intent there are the chain and the checkpoints.
+_TABLES: Final = f"""
+create table record(
+    seq integer primary key,
+    leaf blob not null,
+    chain blob not null,
+    incident text generated always as (json_extract(cast(leaf as text), '$.incident')) virtual,
+    mitigation text generated always as (json_extract(cast(leaf as text), '$.mitigation')) virtual
+) strict;
+create index record_by_incident on record(incident) where incident <> '';
+create index record_by_mitigation on record(mitigation) where mitigation <> '';
+create trigger record_stays before delete on record begin select raise(abort, 'evidence is append-only'); end;
+create trigger record_is_final before update on record begin select raise(abort, 'evidence is append-only'); end;
+create table checkpoint(
+    id integer primary key,
+    size integer not null,
+    ts real not null,
+    note text not null,
+    peaks blob not null
+) strict;
+create table snapshot(
+    id integer primary key check (id = 0),
+    size integer not null,
+    chain blob not null,
+    plain blob not null,
+    seal blob not null
+) strict;
+create table position(source text primary key, value text not null) strict, without rowid;
+create table events(id integer primary key, first real not null, last real not null, body blob not null) strict;
+pragma application_id = {_OURS};
+pragma user_version = {VERSION};
+"""
+
+
+class CannotUseJournal(Exception):  # noqa: N818 - reads as the sentence it is
+    """The journal cannot be opened or read. Text: `cannot …: why`, then how to mend it."""
+
+
+class CorruptJournal(CannotUseJournal):
+    """The journal is not what was written. `seq` is the record where that shows, or None where it is not a record."""
+
+    def __init__(self, path: Path, why: str, seq: int | None = None) -> None:
+        place = "" if seq is None else f" at record {seq}"
+        super().__init__(
+            f"cannot trust the journal {path}{place}: {why}\n"
+            f"Nothing was changed. Keep it as evidence: move {path}* aside and look at it with\n"
+            f"`contain evidence verify --db FILE`; put a copy back, or let the agent begin a new journal."
+        )
+        self.seq = seq
+
+
+@contextmanager
+def telling(path: Path) -> Iterator[None]:
+    """Turn SQLite's errors into ours, which say how to mend them."""
+    try:
+        yield
+    except UnicodeDecodeError as error:  # SQLite quotes the damaged schema in its message, and Python cannot read that
+        raise CorruptJournal(path, "its schema is damaged") from error
+    except sqlite3.DatabaseError as error:
+        if getattr(error, "sqlite_errorcode", 0) & 0xFF in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB):
+            raise CorruptJournal(path, str(error)) from error
+        mend = "Look at the file's owner and mode, and at the disk (dmesg, df)."
+        raise CannotUseJournal(f"cannot use the journal {path}: {error}\n{mend}") from error
+
+
+# Opening --------------------------------------------------------------------------------------------------------------
+
+
+def lock(path: Path) -> int:
+    """Be the only writer until the returned descriptor is closed, also by a kill.
+
+    A flock, not a POSIX lock: that one would vanish as soon as anything in this process closed the file.
+
+    Raises:
+        CannotUseJournal: another agent has it, or the directory cannot be written.
+    """
+    try:
+        path.parent.mkdir(mode=0o750, parents=True, exist_ok=True)
+        held = os.open(path.with_name(f"{path.name}.lock"), os.O_CREAT | os.O_RDWR, 0o640)
+    except OSError as error:
+        mend = "Give the directory to the agent's user."
+        raise CannotUseJournal(f"cannot write the journal {path}: {error.strerror}: {error.filename}\n{mend}") from None
+    try:
+        fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        owner = os.pread(held, 20, 0).decode(errors="replace").strip()
+        os.close(held)
+        mend = "Stop that one first, or talk to it: contain status."
+        raise CannotUseJournal(f"cannot write the journal {path}: another agent, process {owner}, writes it\n{mend}") from None
+    os.ftruncate(held, 0)
+    os.pwrite(held, b"%d\n" % os.getpid(), 0)
+    return held
+
+
+def create(path: Path) -> None:
+    """Make an empty journal whole or not at all: an empty file under this name is always one that lost its records."""
+    made = path.with_name(f"{path.name}.new")
+    for left in path.parent.glob(f"{made.name}*"):
+        left.unlink()
+    os.close(os.open(made, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o640))
+    with telling(path), closing(sqlite3.connect(made, isolation_level=None, timeout=5)) as db:
+        db.execute("pragma journal_mode = wal")
+        db.execute("pragma synchronous = full")
+        db.executescript(_TABLES)
+    made.rename(path)
+    directory = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(directory)
+    finally:
+        os.close(directory)
+
+
+def open_to_write(path: Path) -> sqlite3.Connection:
+    """Open a journal that exists, so that a commit that has returned is on the disk.
+
+    Raises:
+        CannotUseJournal: it is another program's, a newer agent's, or cannot be written durably here.
+    """
+    db = _connected(path, f"file:{quote(str(path))}?mode=rw")
+    with telling(path):
+        (mode,) = db.execute("pragma journal_mode = wal").fetchone()
+        db.execute("pragma synchronous = full")
+        (synchronous,) = db.execute("pragma synchronous").fetchone()
+        db.execute(f"pragma journal_size_limit = {64 << 20}")
+    if (mode, synchronous) != ("wal", 2):
+        db.close()
+        why = f"SQLite runs with journal_mode={mode}, synchronous={synchronous} here"
+        raise CannotUseJournal(f"cannot write the journal {path} durably: {why}\nPut it on a local file system.")
+    return db
+
+
+def open_to_read(path: Path) -> sqlite3.Connection:
+    """Open a journal to look, whether or not an agent is writing it.
+
+    Raises:
+        CannotUseJournal: there is none, or it cannot be read; CorruptJournal: it is none of ours.
+    """
+    try:
+        path.stat()
+    except OSError as error:
+        mend = "Name the right file, start the agent once, or become a user who may read it."
+        raise CannotUseJournal(f"cannot read the journal {path}: {error.strerror}\n{mend}") from None
+    place = f"file:{quote(str(path))}?mode=ro"
+    try:
+        return _connected(path, place)
+    except CannotUseJournal:
+        # Who may not write beside it cannot make SQLite's -shm file; but without a -wal file nobody writes, and none is needed.
+        if path.with_name(f"{path.name}-wal").exists():
+            raise
+        return _connected(path, f"{place}&immutable=1")
+
+
+def _connected(path: Path, uri: str) -> sqlite3.Connection:
+    with telling(path):
+        db = sqlite3.connect(uri, uri=True, isolation_level=None, timeout=5)
+        db.text_factory = lambda data: data.decode(errors="replace")  # damaged text must reach the check that finds it
+        try:
+            _recognise(path, db)
+        except BaseException:
+            db.close()
+            raise
+    return db
+
+
+def _recognise(path: Path, db: sqlite3.Connection) -> None:
+    (owner,) = db.execute("pragma application_id").fetchone()
+    (version,) = db.execute("pragma user_version").fetchone()
+    if owner != _OURS:
+        raise CorruptJournal(path, "it is empty, or not a journal of this agent")
+    if version != VERSION:
+        mend = "Run the agent that wrote it, or a newer one."
+        raise CannotUseJournal(f"cannot read the journal {path}: it has version {version}, this agent knows {VERSION}\n{mend}")

@@ -1,0 +1,114 @@
+"""Keep secrets out of the journal: the one redactor, at the one place where bytes are about to be hashed and stored.
+
+A secret becomes `[redacted:` and twelve digits of a keyed hash of it: equal secrets still look equal, and nobody without the
+key can guess what they were.
+"""
+
+from __future__ import annotations
+
+import hmac
+import re
+from collections.abc import Sequence
+from typing import Any, Final
+from urllib.parse import quote
+
+from pydantic_core import from_json, to_json
+
+_SHORTEST: Final = 6  # a shorter registered secret would blot out ordinary text
+
+# `pwd` is no name: in sudo's lines it is the working directory. A name counts at the end only, so `token_accessor` stays.
+_NAMES: Final = r"passw(?:or)?d|passphrase|secret|token|authorization|cookie|(?:api|access|private|secret)[_-]?key"
+_NAME: Final = re.compile(rf"(?:{_NAMES})\Z", re.IGNORECASE | re.ASCII)
+_TAG: Final = re.compile(r"\[redacted:[0-9a-f]{12}\]")
+_TOKEN: Final = re.compile(
+    r"""
+      -----BEGIN\ [A-Z0-9 ]*PRIVATE\ KEY-----.*?(?:-----END\ [A-Z0-9 ]*PRIVATE\ KEY-----|\Z)  # PEM, RFC 7468
+    | \bhv[sbr]\.[\w-]{8,}                          # Vault's service, batch and recovery tokens
+    | \bA[KS]IA[0-9A-Z]{16}\b                       # AWS access keys, lasting and temporary
+    | \bxox[a-z]-[\w-]{8,}                          # Slack
+    | (?<=hooks\.slack\.com/services/)[\w/]{16,}    # a Slack webhook's address is its password
+    | (?<![\w-])eyJ[\w-]{8,}\.[\w-]+\.[\w-]*                # JSON web tokens, RFC 7519
+    | (?<=://)[^\s/"'@:]*:[^\s/"']+(?=@)            # user and password in a URL, RFC 3986 §3.2.1
+    | (?i:(?<=\bbearer\ ))[\w.~+/=-]{8,}            # RFC 6750
+    """,
+    re.VERBOSE | re.DOTALL | re.ASCII,
+)
+_ASSIGNED: Final = re.compile(
+    rf"""
+    (?P<before> (?:{_NAMES}) ["'\\]* [ ]? [=:] [ ]? (?:(?:basic|bearer|digest)\ )? )  # password=…  "token": …  Authorization: …
+    (?: (?P<quote> \\?["'] ) (?P<quoted> [^"'\\]+ ) | (?P<bare> [^\s"'\\&,;]+ ) )
+    """,
+    re.VERBOSE | re.IGNORECASE | re.ASCII,
+)
+
+# Nearly all bytes hold no secret, and looking properly costs ten times what writing them does. So bytes are first squeezed:
+# lower case, `=` as `:`, and whatever stands in no needle left out; and only those with a needle in them are looked at.
+# Leaving bytes out can only bring needles together, never part one: each pattern above must hold a needle once squeezed.
+_NEEDLES: Final = tuple(
+    b"password: passwd: passphrase: secret: token: authorization: cookie: key: "
+    b"privatekey hvs. hvb. hvr. akia asia xox slack.com eyj bearer @".split()
+)
+_KEPT: Final = frozenset(b"".join(_NEEDLES)) | frozenset(b"".join(_NEEDLES).upper()) | frozenset(b"=")
+_LEFT_OUT: Final = bytes(set(range(256)) - _KEPT)
+_SQUEEZED: Final = bytes(range(256)).lower().replace(b"=", b":")
+
+
+class Redactor:
+    """Replaces secrets in JSON: registered values, values under a telling name, and what looks like a token."""
+
+    def __init__(self, key: bytes) -> None:
+        self._key = key
+        self._known: dict[str, bytes] = {}
+
+    def learn(self, secret: str) -> None:
+        """Register a credential the agent holds, so that it is replaced wherever it turns up, also inside a URL."""
+        for spelled in (secret.strip(), quote(secret.strip(), safe="")):
+            if len(spelled) >= _SHORTEST:
+                self._known[spelled] = to_json(spelled)[1:-1]
+        self._known = dict(sorted(self._known.items(), key=lambda known: -len(known[0])))  # one may be part of another
+
+    def clean(self, texts: Sequence[bytes]) -> list[bytes]:
+        """JSON texts without their secrets, in order. One text comes back as it went in, byte for byte, if it has none.
+
+        The texts are compact JSON, as pydantic_core.to_json writes it.
+        """
+        if not self.suspects(b"\n".join(texts)):
+            return list(texts)
+        return [to_json(self._plain(from_json(one))) if self.suspects(one) else one for one in texts]
+
+    def suspects(self, data: bytes) -> bool:
+        """Whether JSON text may hold a secret. Quick, and sure only when it says no."""
+        squeezed = data.translate(_SQUEEZED, _LEFT_OUT)
+        return any(needle in squeezed for needle in _NEEDLES) or any(known in data for known in self._known.values())
+
+    def text(self, text: str) -> str:
+        """A text without its secrets, for a line to people."""
+        for known in self._known:
+            text = text.replace(known, self._tag(known))
+        text = _ASSIGNED.sub(self._assigned, text)
+        return _TOKEN.sub(lambda found: self._tag(found[0]), text)
+
+    def _plain(self, value: Any) -> Any:
+        if isinstance(value, str):
+            return self.text(value)
+        if isinstance(value, dict):
+            return {self.text(k): self._named(v) if _NAME.search(k) else self._plain(v) for k, v in value.items()}
+        if isinstance(value, list):
+            return [self._plain(one) for one in value]
+        return value
+
+    def _named(self, value: Any) -> Any:
+        """What stands under a telling name."""
+        if isinstance(value, list):
+            return [self._named(one) for one in value]
+        if isinstance(value, dict):
+            return self._plain(value)
+        return value if value is None or isinstance(value, bool) or value == "" else self._tag(str(value))
+
+    def _assigned(self, found: re.Match[str]) -> str:
+        return found["before"] + (found["quote"] or "") + self._tag(found["quoted"] or found["bare"])
+
+    def _tag(self, secret: str) -> str:
+        if _TAG.fullmatch(secret):
+            return secret
+        return f"[redacted:{hmac.new(self._key, secret.encode(), 'sha256').hexdigest()[:12]}]"
