@@ -15,6 +15,7 @@ from typing import Any
 
 from agent import orders, settle
 from agent.action import Change
+from agent.event import Event
 from agent.guard import Tally, Verdict, touches, within
 from agent.messages import (
     Applied,
@@ -43,6 +44,9 @@ from agent.watch import Hit
 RECORDED_AGAIN = 300.0
 """Seconds between two records of a finding about which nothing is to be done."""
 
+TAKEN_UP = 0.5
+"""Seconds after a start in which the systems say what holds, before unanswered findings are taken up."""
+
 
 def step(agent: Agent, message: Message, now: float) -> list[Effect]:  # noqa: C901, PLR0912 - a table of contents
     """Work one message into the agent's state, and answer with what must be done. Notes come before what they announce."""
@@ -66,6 +70,7 @@ def step(agent: Agent, message: Message, now: float) -> list[Effect]:  # noqa: C
             settle.disturbed(turn, system, who)
         case Started(version):
             settle.started(turn, version)
+            _take_up(turn)
         case Learnt(lifelines):
             agent.lifelines = lifelines
         case Tick():
@@ -99,21 +104,24 @@ def _found(turn: Turn, hit: Hit) -> None:
         because = f"{pause.actor} has paused all actions: {pause.why}"
         turn.note("refused", {"policy": policy.name, "target": target, "because": because}, incident=incident)
         return
-    run = Run(
-        actor=f"policy {policy.name}",
-        because=hit.because,
-        steps=tuple(one for one in policy.then if one.after is None),
-        incident=incident,
-        policy=policy,
-        target=target,
-        event=hit.event,
-        since=turn.now,
-        dry=mode == "dry_run",
-    )
+    run = _run(turn, policy, incident, target, hit.because)._replace(event=hit.event)
     for one in policy.then:
         if one.after is not None:
             turn.later(turn.now + one.after.total_seconds(), run._replace(steps=(one,)))
     _advance(turn, run)
+
+
+def _run(turn: Turn, policy: Policy, incident: str, target: str, because: str) -> Run:
+    return Run(
+        actor=f"policy {policy.name}",
+        because=because,
+        steps=tuple(one for one in policy.then if one.after is None),
+        incident=incident,
+        policy=policy,
+        target=target,
+        since=turn.now,
+        dry=turn.agent.mode(policy) == "dry_run",
+    )
 
 
 def _finding(hit: Hit, target: str, mode: str) -> dict[str, Any]:
@@ -128,6 +136,7 @@ def _finding(hit: Hit, target: str, mode: str) -> dict[str, Any]:
         "mode": mode,
         "source": hit.event.source,
         "event": hit.event.fields,
+        "steps": sum(one.after is None for one in policy.then),
         "evidence": [one.raw for one in hit.evidence if one.raw],
         "forgeable": hit.event.forgeable,
     }
@@ -174,6 +183,19 @@ def _advance(turn: Turn, run: Run) -> None:
             break
         run = run.next(held=todo.optional)
     _finish(turn, run)
+
+
+def _take_up(turn: Turn) -> None:
+    """Findings that a crash left without an answer: their steps are done now. What already holds plans as nothing to do."""
+    for incident, found in list(turn.agent.state.unanswered.items()):
+        policy = turn.agent.policies.get(found["policy"])
+        if policy is None or turn.agent.mode(policy) == "off":
+            turn.note("skipped", {"action": "its steps", "because": "the policy is gone or off"}, incident=incident)
+            continue
+        run = _run(turn, policy, incident, found["target"], found["because"])
+        event = Event("", turn.now, found["event"], found["source"])
+        turn.agent.still[_key(run)] = turn.now
+        turn.later(turn.now + TAKEN_UP, run._replace(event=event, since=turn.now - TAKEN_UP))
 
 
 def _due(turn: Turn) -> Iterator[Run]:

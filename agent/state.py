@@ -26,6 +26,10 @@ REMEMBERED: Final = 100_000
 REPEAT_WITHIN: Final = 30 * 86400.0
 
 
+_ANSWERS: Final = frozenset({"phase", "refused", "would", "plan_failed", "nothing_to_do", "failed", "not_verified", "skipped"})
+"""What can come of a finding. Until one of these, a crash has left it without an answer, and the next start takes it up."""
+
+
 @dataclass(frozen=True, slots=True)
 class Pause:
     """No actions until `until` (Unix seconds); it ends by itself."""
@@ -46,6 +50,7 @@ class State:
     incident_of: dict[tuple[str, str], str] = field(default_factory=dict)
     holder: dict[str, str] = field(default_factory=dict)
     ended: deque[str] = field(default_factory=deque)
+    unanswered: dict[str, dict[str, Any]] = field(default_factory=dict)
     modes: dict[str, Mode] = field(default_factory=dict)
     pause: Pause | None = None
     done: dict[str, list[float]] = field(default_factory=dict)
@@ -74,8 +79,10 @@ class State:
         return count if now - last < REPEAT_WITHIN else 0
 
 
-def fold(state: State, record: Record, ts: float) -> None:  # noqa: C901 - a table, one line a kind
+def fold(state: State, record: Record, ts: float) -> None:  # noqa: C901, PLR0912 - a table, one line a kind
     """Change the state as the record says. Records that change nothing (refusals, notes) are passed over."""
+    if record.kind in _ANSWERS:
+        state.unanswered.pop(record.incident, None)
     match record.kind:
         case "finding":
             _finding(state, record, ts)
@@ -106,6 +113,8 @@ def fold(state: State, record: Record, ts: float) -> None:  # noqa: C901 - a tab
 def _finding(state: State, record: Record, ts: float) -> None:
     body = record.body
     known = state.incidents.get(record.incident)
+    if body["steps"]:
+        state.unanswered[record.incident] = {name: body[name] for name in ("policy", "target", "because", "event", "source")}
     if known:
         state.incidents[known.id] = known.found_again(ts, body["because"])
         return
@@ -223,7 +232,7 @@ def _remember(known: dict[K, V], key: K, value: V) -> None:
 
 # Snapshots: the state as plain JSON, so that a start reads the journal's tail and not all of it --------------------------------
 
-_PLAIN: Final = ("modes", "pause", "done", "repeats", "active", "last_incident", "last_mitigation")
+_PLAIN: Final = ("unanswered", "modes", "pause", "done", "repeats", "active", "last_incident", "last_mitigation")
 
 
 def snapshot(state: State) -> dict[str, Any]:

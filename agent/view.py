@@ -70,12 +70,16 @@ def incident(one: Incident) -> dict[str, Any]:
 
 
 def mitigations(agent: Agent, now: float, counters: Counters, *, ended: bool = False) -> dict[str, Any]:
-    """Those in force (and, in a dry run, those that would be), newest first; with `ended` also the latest that are over."""
+    """Those in force (and, in a dry run, those that would be), newest first; with `ended` also the latest that are over.
+
+    `unsettled` counts those whose call is out, or whose outcome is in doubt.
+    """
     state = agent.state
     rows = [one for one in state.mitigations.values() if ended or one.active]
     rows += [one for one in state.would.values() if one.left(now) != 0.0]
     rows.sort(key=lambda one: one.since, reverse=True)
-    return {"total": len(rows), "items": [mitigation(agent, one, now, counters) for one in rows[:MOST]]}
+    unsettled = sum(one.stage in ("applying", "lifting") for one in rows)
+    return {"total": len(rows), "unsettled": unsettled, "items": [mitigation(agent, one, now, counters) for one in rows[:MOST]]}
 
 
 def incidents(agent: Agent, *, ended: bool = False) -> dict[str, Any]:

@@ -43,12 +43,16 @@ class Running:
 
     def start(self, *options: str) -> Running:
         """Start it, and wait until it answers."""
+        self.spawn(*options)
+        wait_for(lambda: self._answers() or self._died())
+        return self
+
+    def spawn(self, *options: str) -> None:
+        """Start it, and do not wait."""
         with self.log.open("ab") as log:
             self.process = subprocess.Popen(
                 [*CONTAIN, "run", "--config", str(self.config), *options], stdout=log, stderr=log, stdin=subprocess.DEVNULL
             )
-        wait_for(lambda: self._answers() or self._died())
-        return self
 
     def _answers(self) -> bool:
         try:

@@ -403,3 +403,25 @@ def test_a_look_at_what_is_in_force_asks_the_system() -> None:
 
     assert any(isinstance(one, Verify) for one in effects)
     assert story.agent.verified["M-1"] >= T0
+
+
+@pytest.mark.parametrize("dies_after", [0, 1, 2])
+def test_a_finding_that_a_crash_left_without_an_answer_is_taken_up_at_the_next_start(dies_after: int) -> None:
+    story = Story()
+    left = dies_after
+
+    def until_dead(effect: Effect) -> Message | None:
+        nonlocal left
+        left -= 1
+        return None if left < 0 else Story.lane(story, effect)
+
+    story.lane = until_dead  # type: ignore[method-assign]
+    story.logins(3, every=0)
+    del story.lane
+
+    story.die_and_start_again()
+    story.pass_by(1)
+
+    assert set(story.gate.shut) == {"203.0.113.7"}
+    assert story.agent.state.unanswered == {}
+    assert story.agent.state.incidents["INC-1"].phase == "contained"
