@@ -11,6 +11,7 @@ import socket
 import struct
 import sys
 import threading
+from collections import Counter
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
@@ -43,9 +44,14 @@ def _repeat(connection: socket.socket) -> None:
             connection.sendall(said)
 
 
+_heard: Counter[int] = Counter()
+
+
 def _echo(server: socket.socket) -> None:
+    port = server.getsockname()[1]
     while True:
         said, sender = server.recvfrom(1024)
+        _heard[port] += 1
         with contextlib.suppress(OSError):  # a drop on the way out is EPERM here
             server.sendto(said, sender)
 
@@ -73,9 +79,10 @@ def _talks(connection: int) -> bool:
     return False
 
 
-def _udp(address: str, port: int) -> bool:
+def _udp(address: str, port: int, source: int = 0) -> bool:
     family = socket.AF_INET6 if ":" in address else socket.AF_INET
     with socket.socket(family, socket.SOCK_DGRAM) as sender, contextlib.suppress(OSError):
+        sender.bind(("", source))
         sender.settimeout(PATIENCE)
         sender.sendto(b"?", (address, port))
         return sender.recv(64) == b"?"
@@ -113,7 +120,14 @@ def _reach(*tries: list[Any]) -> list[bool]:
         return list(threads.map(lambda one: ways[one[0]](*one[1:]), tries))
 
 
-_DOES: dict[str, Callable[..., object]] = {"listen": _serve, "reach": _reach, "hold": _hold, "syns": _syns, "flood": _flood}
+_DOES: dict[str, Callable[..., object]] = {
+    "listen": _serve,
+    "reach": _reach,
+    "hold": _hold,
+    "heard": lambda port: _heard[port],
+    "syns": _syns,
+    "flood": _flood,
+}
 
 
 if __name__ == "__main__":

@@ -48,7 +48,7 @@ class Machine:
         return self.reach(("connects", address, port))[0]
 
     def reach(self, *tries: tuple[str | int, ...]) -> list[bool]:
-        """Several at once: ("connects", address, port), ("udp", address, port) or ("talks", connection)."""
+        """Several at once: ("connects", address, port), ("udp", address, port[, from port]) or ("talks", connection)."""
         return [bool(one) for one in self._ask("reach", *tries)]
 
     def hold(self, address: str, port: int) -> int:
@@ -58,6 +58,10 @@ class Machine:
     def talks(self, connection: int) -> bool:
         """Whether a held connection still carries words there and back."""
         return self.reach(("talks", connection))[0]
+
+    def heard(self, port: int) -> int:
+        """How many UDP packets came to a port it listens on."""
+        return int(self._ask("heard", port))
 
     def udp(self, address: str, port: int) -> bool:
         """Whether a UDP packet is echoed."""
@@ -127,8 +131,8 @@ _PUBLISHED = """
 table inet docker {
   chain published {
     type nat hook prerouting priority dstnat; policy accept;
-    meta nfproto ipv4 fib daddr type local tcp dport 8080 dnat ip to 10.77.3.1:80
-    meta nfproto ipv6 fib daddr type local tcp dport 8080 dnat ip6 to [fd77:3::1]:80
+    meta nfproto ipv4 fib daddr type local meta l4proto { tcp, udp } th dport 8080 dnat ip to 10.77.3.1:80
+    meta nfproto ipv6 fib daddr type local meta l4proto { tcp, udp } th dport 8080 dnat ip6 to [fd77:3::1]:80
   }
 }
 """
@@ -152,7 +156,8 @@ def ruleset(*table: str) -> str:
 
 @pytest.fixture(scope="module")
 def network() -> Iterator[Network]:
-    """The machines, with echoes on host, container and attacker."""
+    """The machines, with echoes on each."""
+    need_root()
     with Network() as made:
         made.host.listen(22)
         made.host.listen(7000)

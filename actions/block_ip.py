@@ -1,0 +1,35 @@
+"""Drop every packet from and to one address or network."""
+
+from __future__ import annotations
+
+from agent.action import Change, action
+from agent.schema import Address, Port, Ttl, spell, spoken
+from agent.systems.firewall import Firewall
+
+
+@action(impact="mild")
+class BlockIp:
+    """Drop every packet from and to one address or network, also for traffic forwarded to containers.
+
+    With `ports`, only what goes to these TCP and UDP ports of this host or its containers, and the replies.
+    """
+
+    ip: Address
+    ttl: Ttl
+    ports: tuple[Port, ...] = ()
+
+    def plan(self, firewall: Firewall) -> list[Change]:
+        """One change, or none where that block is in force for at least as long."""
+        ttl, ports = self.ttl.first, tuple(sorted(set(self.ports)))
+        if firewall.blocks(self.ip, ttl, ports):
+            return []
+        lasting = f"for {spell(ttl)}" if ttl else "until it is lifted"
+        what = f"what comes to port {', '.join(map(str, ports))} from" if ports else "every packet from and to"
+        return [
+            Change(
+                describe=f"drop {what} {spoken(self.ip)} {lasting}",
+                apply=firewall.block(ip=self.ip, ttl=ttl, ports=ports),
+                undo=firewall.unblock(ip=self.ip, ports=ports),
+                verify=firewall.is_blocked(ip=self.ip, ports=ports),
+            )
+        ]
