@@ -16,7 +16,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final
 
-from agent import flow, questions, sdnotify, settle, state, view
+from agent import flow, questions, sdnotify, settle, state
 from agent.action import CannotReach, System, from_text
 from agent.check import events
 from agent.control import Control
@@ -24,14 +24,15 @@ from agent.dispatch import carry_out
 from agent.event import Event
 from agent.guard import Lifelines
 from agent.journal import Journal
-from agent.messages import Asked, Disturbed, Effect, Learnt, Message, Note, Reply, Seen, Started, Tick, Verify
+from agent.messages import Asked, Effect, Learnt, Message, Note, Reply, Seen, Started, Tick, Verify
 from agent.policy import Policy
 from agent.problem import Problems
 from agent.record import Record
 from agent.schedule import Answered, Schedule
 from agent.sensor import Batch, Sensor
 from agent.turn import Agent, Settings, jobs, watching
-from agent.workers import Crashed, Finished, Job, Lanes, watch_over
+from agent.upkeep import Upkeep
+from agent.workers import Crashed, Finished, Lanes, watch_over
 
 log = logging.getLogger("agent")
 
@@ -45,8 +46,6 @@ A_TURN: Final = 512
 """Mailbox items worked off in one turn."""
 DRAIN: Final = 10.0
 """Seconds that calls in flight have at a stop; systemd is told."""
-LEARN: Final = 2.0
-"""Seconds between two looks at this host's life-lines."""
 REVIVE: Final = 5.0
 """Seconds until a sensor that ended with a bug is started again."""
 SNAPSHOT: Final = 50_000
@@ -98,10 +97,11 @@ class Daemon:
         self._positions: dict[str, str] = {}
         self._revive: list[tuple[float, str]] = []
         self._stopping = ""
-        self._drain_until = self._flush_at = self._learn_at = self._sign_at = 0.0
+        self._drain_until = self._flush_at = self._sign_at = 0.0
         self._signs = sdnotify.watchdog_interval()
         self._snapshot_at = parts.journal.size + SNAPSHOT
-        self.counters: view.Counters = {}
+        self.upkeep = Upkeep(parts.systems, parts.lifelines, self.agent, self._lanes, self._mailbox)
+        self._said: set[str] = set()
         self.up, self.lines, self.problems = time.time(), 0, ""
 
     # Life -----------------------------------------------------------------------------------------------------------------
@@ -126,18 +126,10 @@ class Daemon:
         self._warm()
         now = time.time()
         self._finish_turn([*flow.step(self.agent, Started(self.parts.version), now), self._live("at start")], now)
-        self._listen()
+        self.upkeep.begin()
         for name in self.parts.sensors:
             self._start_sensor(name)
         sdnotify.notify("READY=1", "STATUS=watching")
-
-    def _listen(self) -> None:
-        """Hear of others' changes to the ruleset as they happen; without that right the sweep finds them later."""
-        firewall: Any = self.parts.systems["firewall"]
-        try:
-            firewall.watch(lambda foreign: self._mailbox.put(Disturbed("firewall", str(foreign))))
-        except CannotReach as error:
-            log.warning("%s; changes by others are noticed within a minute instead of at once", error)
 
     def _warm(self) -> None:
         """Fill the windows with what was seen before the last stop, so that a restart forgives nobody."""
@@ -176,7 +168,7 @@ class Daemon:
     def _end(self) -> None:
         self._commit([Note(Record("stopped", {"because": self._stopping}))], time.time())
         self.journal.save_snapshot(state.snapshot(self.agent.state))
-        self.parts.ship(self.journal.checkpoint(time.time()))
+        self._ship(time.time())
         if self._control:
             self._control.close()
         self.journal.close()
@@ -213,11 +205,14 @@ class Daemon:
     def _patience(self) -> float:
         """Seconds until something is due even if nobody writes."""
         now = time.time()
-        waits = [settle.next_due(self.agent, now) - now, self.parts.schedule.next_due() - time.monotonic(), self._learn_at - now]
+        waits = [settle.next_due(self.agent, now) - now, self._next_round() - time.monotonic()]
         waits += [self._flush_at - now] if self._events or self._positions else []
         waits += [0.1] if self._lanes.busy or self._stopping else []
         waits += [self._sign_at - now] if self._signs else []
         return max(0.0, min(waits))
+
+    def _next_round(self) -> float:
+        return min(self.parts.schedule.next_due(), self.upkeep.next_due)
 
     def _take(self, item: Any, now: float) -> list[Effect]:
         match item:
@@ -277,7 +272,7 @@ class Daemon:
     def _finish_turn(self, effects: list[Effect], now: float) -> None:
         """Nothing is begun before what announces it is durable."""
         self._commit(effects, now)
-        carry_out(effects, self.parts.systems, self._lanes, time.monotonic(), self._count)
+        carry_out(effects, self.parts.systems, self._lanes, time.monotonic(), self.upkeep.count)
         for one in effects:
             if isinstance(one, Reply) and self._control:
                 self._control.answer(replace(one, body={**one.body, **questions.answer(self, one.asked, now)}))
@@ -298,12 +293,12 @@ class Daemon:
         """What comes round by itself: checks, life-lines, sensors to revive, checkpoints, a sign of life."""
         if not self._stopping:
             self.parts.schedule.begin(self._lanes, time.monotonic())
-            self._learn(now)
+            self.upkeep.turn(time.monotonic())
             for due, name in [one for one in self._revive if one[0] <= now]:
                 self._revive.remove((due, name))
                 self._start_sensor(name)
         if self.journal.checkpoint_due(now):
-            self.parts.ship(self.journal.checkpoint(now))
+            self._ship(now)
             self.journal.prune(now)
         if self.journal.size >= self._snapshot_at:
             self.journal.save_snapshot(state.snapshot(self.agent.state))
@@ -312,21 +307,13 @@ class Daemon:
             sdnotify.notify("WATCHDOG=1")
             self._sign_at = now + self._signs
 
-    def _learn(self, now: float) -> None:
-        """Look at the life-lines again, in a lane; the last known ones stay until there is an answer."""
-        if now < self._learn_at:
-            return
-        self._learn_at = now + LEARN
-        self._lanes.start("host", Job("learn life-lines", self._learnt, lambda _: [], DRAIN), time.monotonic())
-
-    def _learnt(self) -> list[Message]:
-        lifelines = self.parts.lifelines()
-        return [Learnt(lifelines)] if lifelines.lines != self.agent.lifelines.lines else []
-
-    def _count(self) -> None:
-        """Read what the kernel stopped; called in the firewall's lane."""
-        firewall: Any = self.parts.systems["firewall"]
-        self.counters = {view.subject(one.verb, one.args): (one.packets, one.bytes) for one in firewall.held()}
+    def _ship(self, now: float) -> None:
+        """Sign what there is, and send the note off this host; say where it went when that changes."""
+        went = self.parts.ship(self.journal.checkpoint(now))
+        for sentence in (went, self.journal.warning):
+            if sentence and sentence not in self._said:
+                log.log(logging.WARNING if sentence == self.journal.warning else logging.INFO, "%s", sentence)
+        self._said = {went, self.journal.warning}
 
     def _reload(self, now: float) -> list[Effect]:
         """Read the policies again; a set with a single problem changes nothing."""

@@ -23,7 +23,7 @@ def answer(daemon: Daemon, asked: Asked, now: float) -> Mapping[str, Any]:
     match asked.verb:
         case "status":
             return {
-                **view.status(agent, now, daemon.counters),
+                **view.status(agent, now, daemon.upkeep.counters),
                 "version": daemon.parts.version,
                 "up": daemon.up,
                 "lines": daemon.lines,
@@ -33,11 +33,11 @@ def answer(daemon: Daemon, asked: Asked, now: float) -> Mapping[str, Any]:
                 "sensors": sorted(daemon.parts.sensors),
             }
         case "mitigations":
-            return view.mitigations(agent, now, daemon.counters, ended=bool(body.get("ended")))
+            return view.mitigations(agent, now, daemon.upkeep.counters, ended=bool(body.get("ended")))
         case "incidents":
             return view.incidents(agent, ended=bool(body.get("ended")))
         case "why":
-            return view.why(agent, str(body.get("target", "")), now, daemon.counters)
+            return view.why(agent, str(body.get("target", "")), now, daemon.upkeep.counters)
         case "policies":
             return view.policies(agent)
         case "checks":

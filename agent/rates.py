@@ -54,6 +54,7 @@ class Meter:
     def __init__(self, source: str, every: float, wanted: Collection[str]) -> None:
         self._source, self._every, self._wanted = source, every, wanted
         self._since = 0.0
+        self._told: set[bytes] = set()
         self._clear()
 
     def _clear(self) -> None:
@@ -84,12 +85,18 @@ class Meter:
         return events
 
     def _rates(self, seen: float, seconds: float) -> Iterable[Event]:
-        for client, (requests, errors) in self._clients.items() if SOURCE.name in self._wanted else ():
-            ip = canonical(client.decode("ascii", "replace")) if requests >= _FEWEST_REQUESTS else None
-            if ip is not None:
-                yield self._event(SOURCE, seen, {"src.ip": ip, **_shares(requests, errors, seconds)})
+        yield from self._sources(seen, seconds) if SOURCE.name in self._wanted else ()
         for site, (requests, errors) in self._sites.items() if STATS.name in self._wanted else ():
             yield self._event(STATS, seen, {"vhost": site.decode("utf-8", "replace"), **_shares(requests, errors, seconds)})
+
+    def _sources(self, seen: float, seconds: float) -> Iterable[Event]:
+        """The busy clients, and once more those that were busy the last time, so that `for: 3 of 4` sees them go quiet."""
+        busy = {client for client, (requests, _) in self._clients.items() if requests >= _FEWEST_REQUESTS}
+        for client in (*busy, *(self._told - busy)):
+            if ip := canonical(client.decode("ascii", "replace")):
+                requests, errors = self._clients.get(client, (0, 0))
+                yield self._event(SOURCE, seen, {"src.ip": ip, **_shares(requests, errors, seconds)})
+        self._told = busy
 
     def _event(self, kind: Kind, seen: float, fields: Mapping[str, Value]) -> Event:
         return Event(kind.name, seen, fields, self._source, self._last, forgeable=kind.forgeable)
@@ -109,4 +116,4 @@ def _busiest(counts: Counts, most: int) -> Counts:
 
 
 def _shares(requests: int, errors: int, seconds: float) -> dict[str, Value]:
-    return {"rps": round(requests / seconds, 3), "requests": requests, "error_ratio": round(errors / requests, 4)}
+    return {"rps": round(requests / seconds, 3), "requests": requests, "error_ratio": round(errors / max(requests, 1), 4)}

@@ -16,19 +16,13 @@ from agent.turn import Agent
 MOST: Final = 1000
 """Rows in one answer; `total` says how many there are."""
 
-Subject = tuple[str, frozenset[tuple[str, str]]]
-Counters = Mapping[Subject, tuple[int, int]]
-"""Packets and bytes stopped, by what was called and about what."""
-
-
-def subject(verb: str, args: Mapping[str, Any]) -> Subject:
-    """A call without its length: what it is about. Arguments that say nothing count as left out."""
-    return verb, frozenset((name, str(value)) for name, value in args.items() if name != "ttl" and value not in (None, ()))
+Counters = Mapping[str, tuple[int, int]]
+"""Packets and bytes stopped, by mitigation key."""
 
 
 def mitigation(agent: Agent, one: Mitigation, now: float, counters: Counters) -> dict[str, Any]:
     """One mitigation. `verified` is when the system last said that it holds."""
-    packets, size = counters.get(subject(one.change.apply.verb, one.change.apply.args), (None, None))
+    packets, size = counters.get(one.key, (None, None))
     return {
         "id": one.id,
         "stage": one.stage,

@@ -171,14 +171,14 @@ def test_yesterdays_lines_say_nothing_about_now() -> None:
     assert rates(*[combined()] * 100, seen=AT + 86400) == []
 
 
-def test_a_rate_is_told_once_and_then_counted_anew() -> None:
+def test_a_client_that_was_busy_is_told_of_once_more_when_it_goes_quiet() -> None:
     scan = Scan.of([discover_parsers()["nginx"]], "file:x", frozenset({"http.source"}))
     scan.tick(AT)
     scan.events(combined().encode() * 50, AT)
 
-    told = [len(scan.tick(at)) for at in (AT + 1, AT + 5, AT + 6, AT + 10)]
+    told = [[event.fields["requests"] for event in scan.tick(at)] for at in (AT + 1, AT + 5, AT + 6, AT + 10, AT + 15)]
 
-    assert told == [0, 1, 0, 0]
+    assert told == [[], [50], [], [0], []]
 
 
 def test_memory_is_bounded_and_the_busiest_stay() -> None:

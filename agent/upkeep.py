@@ -1,0 +1,90 @@
+"""What is kept up beside the turns: life-lines learnt, the kernel's own list of them, an open connection, drop counters."""
+
+from __future__ import annotations
+
+import logging
+import queue
+import time
+from collections.abc import Callable, Mapping
+from typing import Any, Final
+
+from agent.action import CannotReach, System
+from agent.guard import Lifeline, Lifelines
+from agent.messages import Disturbed, Learnt, Message
+from agent.turn import Agent
+from agent.workers import Job, Lanes
+
+log = logging.getLogger("agent")
+
+LEARN: Final = 2.0
+"""Seconds between two looks at this host's life-lines."""
+PATIENCE: Final = 10.0
+
+
+class Upkeep:
+    """Called by the owner's thread; whatever may block goes to a lane. `counters` are packets and bytes stopped, by key."""
+
+    def __init__(
+        self,
+        systems: Mapping[str, System],
+        lifelines: Callable[[], Lifelines],
+        agent: Agent,
+        lanes: Lanes,
+        mailbox: queue.SimpleQueue[Any],
+    ) -> None:
+        """Nothing is done yet."""
+        self._lifelines, self._agent, self._lanes, self._mailbox = lifelines, agent, lanes, mailbox
+        self._firewall: Any = systems["firewall"]
+        self._postgres: Any = systems["postgres"]
+        self._belt: tuple[Lifeline, ...] = ()
+        self.counters: Mapping[str, tuple[int, int]] = {}
+        self.next_due = 0.0
+
+    def begin(self) -> None:
+        """At start: hear of others' changes, and open connections while there are still slots."""
+        self._lanes.start(
+            "postgres", Job("keep a connection to PostgreSQL", self._keep, self._unkept, PATIENCE), time.monotonic()
+        )
+        try:
+            self._firewall.watch(lambda foreign: self._mailbox.put(Disturbed("firewall", str(foreign))))
+        except CannotReach as error:
+            log.warning("%s; changes by others are noticed within a minute instead of at once", error)
+
+    def turn(self, now: float) -> None:
+        """Do what is due; `now` is monotonic."""
+        if now >= self.next_due:
+            self.next_due = now + LEARN
+            self._lanes.start("host", Job("learn life-lines", self._learn, self._unlearnt, PATIENCE), now)
+        lines = self._agent.lifelines.lines if self._agent.state.active.get("") else ()
+        if lines and lines != self._belt:
+            self._belt = lines
+            self._lanes.start("firewall", Job("protect life-lines", self._protect, self._unprotected, PATIENCE), now)
+
+    def count(self) -> None:
+        """Read what the kernel stopped; called in the firewall's lane."""
+        self.counters = {str(one.undo): (one.packets, one.bytes) for one in self._firewall.held()}
+
+    def _learn(self) -> list[Message]:
+        lifelines = self._lifelines()
+        return [Learnt(lifelines)] if lifelines.lines != self._agent.lifelines.lines else []
+
+    def _unlearnt(self, why: str) -> list[Message]:
+        log.warning("%s; the life-lines known before stay", why)
+        return []
+
+    def _protect(self) -> list[Message]:
+        self._firewall.protect([one.network for one in self._belt])
+        return []
+
+    def _unprotected(self, why: str) -> list[Message]:
+        log.warning("%s; the guard alone keeps life-lines safe", why)
+        self._belt = ()
+        return []
+
+    def _keep(self) -> list[Message]:
+        self._postgres.keep()
+        return []
+
+    def _unkept(self, why: str) -> list[Message]:
+        log.warning("%s; the next check tries again", why)
+        return []
