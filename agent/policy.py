@@ -20,7 +20,12 @@ Operator = Literal["is", "not", "in", "gt", "gte", "lt", "lte", "re", "has", "gl
 
 @dataclass(frozen=True, slots=True)
 class Test:
-    """One line of a field map. `operand` is already typed: a value, a frozenset, a compiled pattern, or networks."""
+    """One line of a field map. `operand` is already typed, as the events of the kind hold it:
+
+    is: one value · in, not: a frozenset of values · gt, gte, lt, lte: a number · has: text · exists: a bool ·
+    re: a pattern to `search` · glob: a pattern to `match` · cidr: a tuple of networks · list: a tuple of names of lists.
+    A lone address is its canonical text. A map that names a field with two operators makes two tests.
+    """
 
     field: str
     operator: Operator

@@ -119,12 +119,49 @@ def spell(span: timedelta) -> str:
     return f"{seconds:g}s"
 
 
+def rough(span: timedelta) -> str:
+    """A span for people, in its two largest units: 250 ms, 42 s, 3 min 5 s, 4 d 7 h."""
+    seconds = span.total_seconds()
+    if seconds < 1:
+        return f"{seconds * 1000:.0f} ms"
+    left, said = round(seconds), []
+    for unit, size in (("d", 86400), ("h", 3600), ("min", 60), ("s", 1)):
+        number, left = divmod(left, size)
+        said += [f"{number} {unit}"] if number else []
+    return " ".join(said[:2])
+
+
 Duration = Annotated[
     timedelta,
     BeforeValidator(duration),
     PlainSerializer(spell, return_type=str),
     WithJsonSchema({"type": "string", "pattern": r"^\d+(\.\d+)?(ms|s|m|h|d)$", "description": "a duration, as in 90s or 2h"}),
     Means("duration"),
+]
+
+
+_SIZE: Final = re.compile(r"(\d{1,9}) ?(KiB|MiB|GiB|TiB)")
+_BYTES: Final = {"KiB": 1 << 10, "MiB": 1 << 20, "GiB": 1 << 30, "TiB": 1 << 40}
+
+
+def size(text: object) -> int:
+    """Read '256MiB', '1GiB' as bytes.
+
+    Raises:
+        ValueError: no whole number with one of the units KiB, MiB, GiB, TiB.
+    """
+    if isinstance(text, int):
+        return text
+    found = _SIZE.fullmatch(str(text))
+    if not found:
+        raise ValueError(f"`{text}` is not a size; use a whole number and KiB, MiB, GiB or TiB, as in 256MiB")
+    return int(found[1]) * _BYTES[found[2]]
+
+
+Size = Annotated[
+    int,
+    BeforeValidator(size),
+    WithJsonSchema({"type": "string", "pattern": r"^\d{1,9} ?(KiB|MiB|GiB|TiB)$", "description": "a size, as in 256MiB"}),
 ]
 
 
