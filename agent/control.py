@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from agent.action import CannotReach
+from agent.asking import problem
 from agent.messages import Asked, Reply
 
 LONGEST_BODY: Final = 256 * 1024
@@ -74,6 +75,8 @@ class Control:
             return "400 Bad Request", {"error": f"cannot read the request: {error}"}
         if not isinstance(body, dict):
             return "400 Bad Request", {"error": "the request must be a JSON object"}
+        if wrong := problem(verb, body):
+            return "400 Bad Request", {"problem": wrong}
         asked = Asked(verb, body, _actor(environ.get("X_REMOTE_UID")), next(self._tickets))
         waiting = self._waiting[asked.ticket] = queue.SimpleQueue()
         self._put(asked)

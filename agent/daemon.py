@@ -180,12 +180,10 @@ class Daemon:
         items = self._gather()
         now = time.time()
         effects: list[Effect] = []
-        for item in items:
-            effects += self._take(item, now)
-        for late in self._lanes.late(time.monotonic()):
-            effects += self._take(late, now)
+        for item in (*items, *self._lanes.late(time.monotonic())):
+            effects += self._surely(item, now)
         if now >= settle.next_due(self.agent, now):
-            effects += self._step(Tick(), now)
+            effects += self._surely(Tick(), now)
         self._finish_turn(effects, now)
         self._errands(now)
 
@@ -213,6 +211,14 @@ class Daemon:
 
     def _next_round(self) -> float:
         return min(self.parts.schedule.next_due(), self.upkeep.next_due)
+
+    def _surely(self, item: Any, now: float) -> list[Effect]:
+        """Work one item off; a bug in that is told, and the agent goes on."""
+        try:
+            return self._take(item, now)
+        except Exception as error:  # one of the three places: the daemon's loop
+            log.exception("a bug in the agent: %s was not worked off", type(item).__name__)
+            return [Note(Record("bug", {"error": f"{type(error).__name__}: {error}", "item": type(item).__name__}))]
 
     def _take(self, item: Any, now: float) -> list[Effect]:
         match item:
@@ -248,11 +254,7 @@ class Daemon:
         return [Note(Record("bug", {"error": f"sensor {name}: {error}"}))]
 
     def _step(self, message: Message, now: float) -> list[Effect]:
-        try:
-            return flow.step(self.agent, message, now)
-        except Exception as error:
-            log.exception("a bug in the agent: %s was not worked off", type(message).__name__)
-            return [Note(Record("bug", {"error": f"{type(error).__name__}: {error}", "message": type(message).__name__}))]
+        return flow.step(self.agent, message, now)
 
     def _seen(self, batch: Batch, now: float) -> list[Effect]:
         self._room.release()

@@ -12,12 +12,13 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from types import ModuleType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from agent import __version__
 from agent.action import CannotReach, System, discover
 from agent.event import Catalogue, Event, gather
 from agent.guard import Lifeline, Lifelines
+from agent.schema import address
 
 if TYPE_CHECKING:
     from agent.config import Config
@@ -30,18 +31,26 @@ if TYPE_CHECKING:
     from agent.turn import Settings
 
 
+STAND_INS: Final = {"office": (address("192.0.2.0/28"),), "monitoring": (address("192.0.2.16/28"),)}
+"""Documentation addresses (RFC 5737), which belong to nobody."""
+
+
 def _modules(package: ModuleType) -> Iterator[ModuleType]:
     for info in pkgutil.iter_modules(package.__path__):
         yield importlib.import_module(f"{package.__name__}.{info.name}")
 
 
 def catalogue(config: Config | None) -> Catalogue:
-    """Everything a policy may name here: kinds and actions that are installed, and the lists of agent.yaml."""
+    """Everything a policy may name here: kinds and actions that are installed, and the lists of agent.yaml.
+
+    Without an agent.yaml, stand-ins take the place of the lists that `contain init` writes, so that shipped policies can be
+    checked and tested anywhere.
+    """
     import actions
     from agent import parsers, rates, sensor, sensors
 
     kinds = gather([*_modules(parsers), *_modules(sensors), sensor, rates])
-    return Catalogue(kinds, discover(actions), dict(config.lists) if config else {})
+    return Catalogue(kinds, discover(actions), dict(config.lists) if config else STAND_INS)
 
 
 def parse(name: str, line: str) -> Sequence[Event]:

@@ -41,17 +41,21 @@ class Running:
 
     process: subprocess.Popen[bytes] | None
 
-    def start(self, *options: str) -> Running:
+    def start(self, *options: str, **environment: str) -> Running:
         """Start it, and wait until it answers."""
-        self.spawn(*options)
+        self.spawn(*options, **environment)
         wait_for(lambda: self._answers() or self._died())
         return self
 
-    def spawn(self, *options: str) -> None:
+    def spawn(self, *options: str, **environment: str) -> None:
         """Start it, and do not wait."""
         with self.log.open("ab") as log:
             self.process = subprocess.Popen(
-                [*CONTAIN, "run", "--config", str(self.config), *options], stdout=log, stderr=log, stdin=subprocess.DEVNULL
+                [*CONTAIN, "run", "--config", str(self.config), *options],
+                stdout=log,
+                stderr=log,
+                stdin=subprocess.DEVNULL,
+                env={**os.environ, **environment},
             )
 
     def _answers(self) -> bool:

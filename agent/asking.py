@@ -1,0 +1,102 @@
+"""What each question and order at the control socket must bring: the types of its JSON, checked before anybody acts on it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Annotated, Any, Final, Literal, NotRequired
+
+from pydantic import ConfigDict, Field, TypeAdapter, ValidationError, with_config
+from typing_extensions import TypedDict  # pydantic wants this one before Python 3.12
+
+Text = Annotated[str, Field(max_length=4096)]
+Reason = Annotated[str, Field(min_length=1, max_length=500)]
+STRICT: Final = ConfigDict(extra="forbid", strict=True)
+
+
+@with_config(STRICT)
+class Nothing(TypedDict):
+    """Nothing to bring."""
+
+
+@with_config(STRICT)
+class Listing(TypedDict):
+    """Those that are over as well?"""
+
+    ended: NotRequired[bool]
+
+
+@with_config(STRICT)
+class Events(TypedDict):
+    """The newest first, at most so many, seen since (Unix seconds)."""
+
+    since: NotRequired[float]
+    limit: NotRequired[Annotated[int, Field(ge=1, le=1000)]]
+
+
+@with_config(STRICT)
+class Why(TypedDict):
+    """About whom."""
+
+    target: Text
+
+
+@with_config(STRICT)
+class Do(TypedDict):
+    """An action by name, its parameters as text, the reason, and whether to plan only."""
+
+    action: Text
+    params: NotRequired[dict[str, Text]]
+    why: Reason
+    dry: NotRequired[bool]
+
+
+@with_config(STRICT)
+class Undo(TypedDict):
+    """A mitigation, an incident, a target, or `all`."""
+
+    what: Text
+    why: Reason
+
+
+@with_config(STRICT)
+class Pause(TypedDict):
+    """How long nobody acts, at most a week, and why."""
+
+    seconds: Annotated[float, Field(gt=0, le=7 * 86400)]
+    why: Reason
+
+
+@with_config(STRICT)
+class SetMode(TypedDict):
+    """A policy and the mode it gets until the next order."""
+
+    policy: Text
+    mode: Literal["enforce", "dry_run", "off"]
+
+
+BODIES: Final[Mapping[str, TypeAdapter[Any]]] = {
+    verb: TypeAdapter(body)
+    for verb, body in {
+        **dict.fromkeys(("ping", "status", "policies", "checks", "resume", "reload"), Nothing),
+        **dict.fromkeys(("mitigations", "incidents"), Listing),
+        "events": Events,
+        "why": Why,
+        "do": Do,
+        "undo": Undo,
+        "pause": Pause,
+        "mode": SetMode,
+    }.items()
+}
+
+
+def problem(verb: str, body: Mapping[str, Any]) -> str:
+    """What is wrong with a request, in one sentence; empty where it is right."""
+    adapter = BODIES.get(verb)
+    if adapter is None:
+        return f"this agent knows no such order or question; it knows {', '.join(sorted(BODIES))}"
+    try:
+        adapter.validate_python(body)
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        return f"`{'.'.join(map(str, first['loc'])) or 'the request'}`: {first['msg'].lower()}"
+    return ""
