@@ -102,7 +102,7 @@ class Daemon:
         self._snapshot_at = parts.journal.size + SNAPSHOT
         self.upkeep = Upkeep(parts.systems, parts.lifelines, self.agent, self._lanes, self._mailbox)
         self._said: set[str] = set()
-        self.up, self.lines, self.problems = time.time(), 0, ""
+        self._up, self._lines, self._problems = time.time(), 0, ""
 
     # Life -----------------------------------------------------------------------------------------------------------------
 
@@ -258,7 +258,7 @@ class Daemon:
 
     def _seen(self, batch: Batch, now: float) -> list[Effect]:
         self._room.release()
-        self.lines += batch.lines
+        self._lines += batch.lines
         if batch.position:
             self._positions[batch.source] = batch.position
         wanted = self.agent.watch.wants()
@@ -277,7 +277,21 @@ class Daemon:
         carry_out(effects, self.parts.systems, self._lanes, time.monotonic(), self.upkeep.count)
         for one in effects:
             if isinstance(one, Reply) and self._control:
-                self._control.answer(replace(one, body={**one.body, **questions.answer(self, one.asked, now)}))
+                self._control.answer(replace(one, body={**one.body, **questions.answer(self._facts(), one.asked, now)}))
+
+    def _facts(self) -> questions.Facts:
+        about = {
+            "version": self.parts.version,
+            "up": self._up,
+            "lines": self._lines,
+            "records": self.journal.size,
+            "problems": self._problems,
+            "sensors": sorted(self.parts.sensors),
+        }
+        return questions.Facts(self.agent, self.parts.schedule, self.upkeep.counters, self._newest, about)
+
+    def _newest(self, since: float, limit: int) -> list[Event]:
+        return self.journal.events(since=since, limit=limit, newest_first=True)
 
     def _commit(self, effects: list[Effect], now: float) -> None:
         records = [one.record for one in effects if isinstance(one, Note)]
@@ -323,7 +337,7 @@ class Daemon:
         try:
             fresh = self.parts.reread()
         except (Problems, CannotReach, OSError) as error:
-            self.problems = str(error)
+            self._problems = str(error)
             log.error("the policies of before stay live:\n%s", error)
             count = len(getattr(error, "found", ())) or 1
             sdnotify.notify("READY=1", "STATUS=watching; the policy files have problems, the policies of before are live")
@@ -332,7 +346,7 @@ class Daemon:
         self.agent.settings, self.agent.policies = fresh.settings, {one.name: one for one in fresh.policies}
         self.agent.watch = watching(self.agent)
         self._rewant(wanted)
-        self.problems = ""
+        self._problems = ""
         sdnotify.notify("READY=1", "STATUS=watching")
         return [self._live("reloaded"), *self._step(Learnt(self.parts.lifelines()), now)]
 
@@ -349,7 +363,7 @@ class Daemon:
             return [Reply(asked, {})]
         if asked.verb == "reload":
             effects = self._reload(now)
-            return [*effects, Reply(asked, {"result": "failed" if self.problems else "reloaded", "error": self.problems})]
+            return [*effects, Reply(asked, {"result": "failed" if self._problems else "reloaded", "error": self._problems})]
         if asked.verb == "mode":
             before = self.agent.watch.wants()
             effects = self._step(asked, now)
