@@ -126,7 +126,8 @@ class _ConfigReader:
             picked, question = self._instance(name, node, self.check_shelf)
             if picked is None or question is None:
                 continue
-            every, timeout = (picked.options.get(key) or default for key, default in (("every", _EVERY), ("timeout", _TIMEOUT)))
+            every = picked.options.get("every") or _EVERY
+            timeout = picked.options.get("timeout") or min(_TIMEOUT, every)
             if timeout > every:
                 place = node.pairs["timeout" if "timeout" in node.pairs else "every"].value.place
                 text = f"a timeout of {spell(timeout)} is longer than the {spell(every)} from one time to the next"

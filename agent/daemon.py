@@ -46,6 +46,8 @@ A_TURN: Final = 512
 """Mailbox items worked off in one turn."""
 DRAIN: Final = 10.0
 """Seconds that calls in flight have at a stop; systemd is told."""
+ANCHOR: Final = 2.0
+"""Seconds that a start waits for sensors to stand at their sources; one whose source is not there yet is not waited for longer."""
 REVIVE: Final = 5.0
 """Seconds until a sensor that ended with a bug is started again."""
 SNAPSHOT: Final = 50_000
@@ -129,7 +131,16 @@ class Daemon:
         self.upkeep.begin()
         for name in self.parts.sensors:
             self._start_sensor(name)
+        self._await_sensors()
         sdnotify.notify("READY=1", "STATUS=watching")
+
+    def _await_sensors(self) -> None:
+        """A sensor without a position starts at the end of its source: be there before anybody is told that we are ready."""
+        known = self.journal.positions()
+        new = {one.source for one in self.parts.sensors.values() if one.anchors} - set(known)
+        until = time.monotonic() + ANCHOR
+        while new - set(self._positions) - set(self.journal.positions()) and time.monotonic() < until:
+            self._turn()
 
     def _warm(self) -> None:
         """Fill the windows with what was seen before the last stop, so that a restart forgives nobody."""

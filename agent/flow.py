@@ -44,6 +44,8 @@ from agent.watch import Hit
 RECORDED_AGAIN = 300.0
 """Seconds between two records of a finding about which nothing is to be done."""
 
+COOL_OFF = 600.0
+"""Seconds for which policies leave a target alone after a person undid what they did: a person knows better, for a while."""
 TAKEN_UP = 0.5
 """Seconds after a start in which the systems say what holds, before unanswered findings are taken up."""
 
@@ -155,6 +157,8 @@ def _settled(turn: Turn, policy: Policy, target: str) -> str:
     incident = state.incident_for(policy.name, target)
     if incident is None:
         return ""
+    if incident.undone is not None and turn.now - incident.undone < COOL_OFF:
+        return "a person took it down"
     for name in incident.mitigations:
         if (held := state.mitigations.get(name)) and held.active:
             return f"{name} holds"

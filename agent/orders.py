@@ -38,7 +38,7 @@ def _do(turn: Turn, message: Asked) -> None:
         because=message.body["why"],
         target=aim(action),
         since=turn.now,
-        dry=message.body.get("dry", False),
+        dry=message.body.get("dry", False) or turn.agent.settings.forced == "dry_run",
         asked=message,
     )
     turn.do(Plan(run, timed))

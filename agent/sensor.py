@@ -53,6 +53,8 @@ class Sensor(Protocol):
     """An instance of a class under agent/sensors/: parameters bound, ready to run."""
 
     name: ClassVar[str]
+    anchors: ClassVar[bool]
+    """Whether it delivers a position as soon as it stands at its source; a start waits for that, to miss no line."""
 
     @property
     def source(self) -> str:
@@ -76,7 +78,7 @@ def sensor(cls: T) -> T:
     if not (cls.__doc__ or "").strip() or not hasattr(cls, "run") or not hasattr(cls, "source"):
         raise TypeError(f"{cls.__module__}: a sensor needs a docstring, source and run()")
     made: Any = dataclass(frozen=True)(cls)
-    made.name = cls.__module__.rpartition(".")[2]
+    made.name, made.anchors = cls.__module__.rpartition(".")[2], getattr(cls, "anchors", True)
     return typing.cast("T", made)
 
 

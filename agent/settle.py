@@ -136,7 +136,8 @@ def _active(turn: Turn, incident: Incident) -> Iterator[Mitigation]:
 def lift(turn: Turn, mitigations: Sequence[Mitigation], *, because: str, actor: str, asked: Asked | None = None) -> None:
     """Begin to take mitigations down; the undo asks first whether they still hold."""
     for one in mitigations:
-        turn.note("lifting", {"because": because, "actor": actor}, incident=one.incident, mitigation=one.id)
+        body = {"because": because, "actor": actor, "by_hand": asked is not None}
+        turn.note("lifting", body, incident=one.incident, mitigation=one.id)
     if mitigations:
         turn.do(Lift(jobs(mitigations), because, asked))
 

@@ -97,7 +97,7 @@ def fold(state: State, record: Record, ts: float) -> None:  # noqa: C901, PLR091
         case "failed" | "not_verified" | "recovered":
             _end(state, record, "failed")
         case "lifting" | "lift_failed":
-            _stage(state, record)
+            _stage(state, record, ts)
         case "lifted":
             _end(state, record, "lifted")
         case "phase":
@@ -173,11 +173,14 @@ def _in_force(state: State, record: Record, ts: float) -> None:
     state.mitigations[mitigation.id] = mitigation._replace(stage="in_force")
 
 
-def _stage(state: State, record: Record) -> None:
+def _stage(state: State, record: Record, ts: float) -> None:
     if not (mitigation := state.mitigations.get(record.mitigation)):
         return
     if record.kind == "lifting":
         state.mitigations[mitigation.id] = mitigation._replace(stage="lifting")
+        incident = state.incidents.get(mitigation.incident)
+        if incident and record.body["by_hand"]:
+            state.incidents[incident.id] = incident._replace(undone=ts)
     else:
         state.mitigations[mitigation.id] = mitigation._replace(stage="in_force", until=record.body["until"])
 

@@ -41,7 +41,9 @@ class Upkeep:
         self.next_due = 0.0
 
     def begin(self) -> None:
-        """At start: hear of others' changes, and open connections while there are still slots."""
+        """At start: what is needed first in an emergency is there before it; and hear of others' changes from now on."""
+        if any(self._agent.mode(one) == "enforce" for one in self._agent.policies.values()):
+            self._lanes.start("firewall", Job("prepare the ruleset", self._prepare, self._unprepared, PATIENCE), time.monotonic())
         self._lanes.start(
             "postgres", Job("keep a connection to PostgreSQL", self._keep, self._unkept, PATIENCE), time.monotonic()
         )
@@ -79,6 +81,14 @@ class Upkeep:
     def _unprotected(self, why: str) -> list[Message]:
         log.warning("%s; the guard alone keeps life-lines safe", why)
         self._belt = ()
+        return []
+
+    def _prepare(self) -> list[Message]:
+        self._firewall.prepare()
+        return []
+
+    def _unprepared(self, why: str) -> list[Message]:
+        log.error("%s; until that is mended, nothing can be blocked", why)
         return []
 
     def _keep(self) -> list[Message]:

@@ -277,6 +277,19 @@ def test_undoing_what_somebody_else_lifted_is_harmless_and_says_so() -> None:
     assert story.said("lifted")[0].body["how"] == "the system had let go already"
 
 
+def test_what_a_person_took_down_is_not_put_up_again_by_the_next_failure() -> None:
+    story = Story()
+    story.logins(3)
+    story.ask("undo", what="203.0.113.7", why="our scanner")
+
+    story.logins(20)
+    assert not story.gate.shut
+
+    story.pass_by(600)
+    story.logins(3)
+    assert story.gate.shut
+
+
 # Drift, crash and restart ---------------------------------------------------------------------------------------------------
 
 

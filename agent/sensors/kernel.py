@@ -12,7 +12,7 @@ import time
 from collections.abc import Mapping
 from datetime import timedelta
 from pathlib import Path
-from typing import Final
+from typing import ClassVar, Final
 
 from agent.event import Event, Kind, Value
 from agent.schema import Duration
@@ -36,6 +36,8 @@ _FILES: Final = (Path("/proc/net/netstat"), Path("/proc/net/snmp"))
 @sensor
 class Kernel:
     """The kernel's network counters, looked at `every` few seconds."""
+
+    anchors: ClassVar[bool] = False
 
     every: Duration = timedelta(seconds=5)
 
