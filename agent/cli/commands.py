@@ -1,0 +1,74 @@
+"""Every command by name. A command's module is imported when it is called, so that `contain status` starts at once."""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import Any, Final, cast
+
+import click
+
+from agent import __version__
+
+_SECTIONS: Final = {
+    "See": {
+        "status": ("status", "What is wrong, what is in force, who has paused what."),
+        "why": ("why", "Everything known about one address, incident or mitigation."),
+        "incidents": ("incidents", "Incidents: list, show."),
+        "mitigations": ("mitigations", "Mitigations: list, show."),
+        "events": ("events", "What the agent saw: list, tail, kinds, show."),
+        "check": ("check", "Health checks: run them now, list them."),
+    },
+    "Act": {
+        "block": ("block", "Drop every packet from an address or network."),
+        "limit": ("limit", "Limit how many requests or packets each address may send."),
+        "do": ("do", "Carry out any action, or show what it would do."),
+        "undo": ("undo", "Lift mitigations."),
+        "pause": ("order", "No actions for a while; what is in force stays."),
+        "resume": ("order", "Actions are possible again."),
+    },
+    "Run and set up": {
+        "run": ("run", "Run the agent in the foreground."),
+        "init": ("init", "Look at this host and write an agent.yaml for it."),
+        "doctor": ("doctor", "Look for what keeps the agent from working."),
+        "reload": ("order", "Read the policies and agent.yaml again."),
+        "policy": ("policy", "Policies: check, test, explain, schema, list, mode."),
+        "evidence": ("evidence", "The record of everything: verify, export, show."),
+        "completion": ("completion", "Completion for bash, zsh or fish."),
+    },
+}
+
+
+class _Root(click.Group):
+    """Finds commands in the table above; each is the function of its name in agent/cli/<module>.py."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.commands = {name: click.Command(name) for name in self.list_commands(None)}  # for `did you mean` alone
+
+    def list_commands(self, ctx: click.Context | None) -> list[str]:  # noqa: ARG002 - click's signature
+        """Every command, in the order of the help."""
+        return [name for commands in _SECTIONS.values() for name in commands]
+
+    def get_command(self, ctx: click.Context, name: str) -> click.Command | None:  # noqa: ARG002 - click's signature
+        """A command, imported now."""
+        for commands in _SECTIONS.values():
+            if name in commands:
+                module = import_module(f"agent.cli.{commands[name][0]}")
+                return cast("click.Command", getattr(module, name))
+        return None
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002 - click's signature
+        """The commands in sections, from the table alone."""
+        for title, commands in _SECTIONS.items():
+            with formatter.section(title):
+                formatter.write_dl([(name, about) for name, (_, about) in commands.items()])
+
+
+@click.group(
+    cls=_Root,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110},
+    epilog="`contain COMMAND --help` has an example of each. Begin with `contain init`, then `contain run`.",
+)
+@click.version_option(__version__, prog_name="containment-agent", message="%(prog)s %(version)s")
+def contain() -> None:
+    """Watch this host, decide by policies, contain, and prove every step."""

@@ -1,0 +1,116 @@
+"""`contain do`: any action, carried out by the running agent, or only shown; `block` and `limit` are short for two of them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any, Final, TypeVar
+
+import click
+from click.shell_completion import CompletionItem
+
+from agent.cli import plan
+from agent.cli.ends import Exit, Stop
+from agent.cli.given import Given, Verb
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+ENDS: Final = {"in_force": Exit.DONE, "would": Exit.DONE, "nothing": Exit.DONE, "refused": Exit.REFUSED, "usage": Exit.USAGE}
+
+
+def order_options(command: F) -> F:
+    """The options that every way of carrying out an action has."""
+    for option in (
+        click.option("--exit-code", is_flag=True, help="With --dry-run: exit with 10 where something would be done."),
+        click.option("--dry-run", is_flag=True, help="Only show what would be done; needs no running agent."),
+    ):
+        command = option(command)
+    return command
+
+
+class ActionName(click.ParamType[str]):
+    """An action's name, completed from the files there are."""
+
+    name = "action"
+
+    def shell_complete(self, ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:  # noqa: ARG002
+        """Actions that begin like this; nothing is imported for it."""
+        import actions
+
+        names = sorted(file.stem for place in actions.__path__ for file in Path(place).glob("[a-z]*.py"))
+        return [CompletionItem(one) for one in names if one.startswith(incomplete)]
+
+
+@click.command(
+    cls=Verb,
+    examples=(
+        "contain do block_ip ip=203.0.113.7 ttl=1h --dry-run",
+        'contain do block_ip ip=203.0.113.7 ttl=1h --why "scans the shop"',
+    ),
+)
+@click.argument("action", type=ActionName())
+@click.argument("params", nargs=-1, metavar="[KEY=VALUE]...")
+@click.option("--why", default="", help="The reason; it stands in the evidence. Needed unless it is a dry run.")
+@click.option("--yes", is_flag=True, help="Do not ask back before what is more than mild.")
+@order_options
+@click.pass_obj
+def do(given: Given, *, action: str, params: tuple[str, ...], why: str, yes: bool, dry_run: bool, exit_code: bool) -> Exit:
+    """Carry out an action, or with --dry-run show exactly what it would do.
+
+    The guard judges it as it judges policies. Lists are written with commas: ports=80,443.
+    """
+    values = dict(_pair(one) for one in params)
+    if not why and not dry_run:
+        raise Stop(Exit.USAGE, f'cannot do {action}: a person\'s order needs a reason\nAdd --why "…", or --dry-run to only look.')
+    if not dry_run and not yes:
+        _ask_first(given, action, values)
+    return carry_out(given, action, values, why=why, dry_run=dry_run, exit_code=exit_code)
+
+
+def _pair(text: str) -> tuple[str, str]:
+    name, equals, value = text.partition("=")
+    if not equals:
+        raise Stop(Exit.USAGE, f"cannot read the parameter `{text}`: it has no value\nWrite {name}=VALUE, without spaces.")
+    return name, value
+
+
+def _ask_first(given: Given, action: str, params: Mapping[str, str]) -> None:
+    """What is more than mild is shown first, and done only after a person typed its target."""
+    if plan.bind(action, params).impact == "mild":
+        return
+    found = plan.rehearse(given, action, params)
+    if not given.json:
+        plan.tell(given, found, exit_code=False)
+    given.sure(f"{action} {found.targets[0]}, which is {found.action.impact}", found.targets[0], yes=False)
+
+
+def carry_out(
+    given: Given, action: str, params: Mapping[str, str], *, why: str, dry_run: bool = False, exit_code: bool = False
+) -> Exit:
+    """Show the plan, or have the running agent carry it out, and say what came of it."""
+    if dry_run:
+        return plan.tell(given, plan.rehearse(given, action, params), exit_code=exit_code)
+    answer = given.ask("do", action=action, params=dict(params), why=why)
+    result = answer["result"]
+    if given.json:
+        given.show.document("do", [answer])
+    elif result == "in_force":
+        _tell_made(given, answer)
+    elif result == "would":
+        given.show.line("Dry run: the agent recorded it, and did nothing. See: contain mitigations")
+    elif result == "nothing":
+        given.show.line(f"Nothing to do: {given.show.text(answer['because'])}.")
+    if result == "refused":
+        raise Stop(Exit.REFUSED, f"refused: {answer['because']}")
+    if result not in ENDS:
+        raise Stop(Exit.FAILED, f"cannot do {action}: {answer.get('error') or result}\nSee: contain evidence show")
+    return ENDS[result]
+
+
+def _tell_made(given: Given, answer: Mapping[str, Any]) -> None:
+    """What is in force now, read back, and how to take it back."""
+    for name in answer["mitigations"]:
+        for one in (each for each in given.ask("why", target=name)["mitigations"] if each["id"] == name):
+            until = "until somebody lifts it" if one["until"] is None else f"ends {given.show.at(one['until'])}"
+            given.show.line(f"{name}  in force: {given.show.text(one['describe'])}, {until}")
+    given.show.talk(f"undo: contain undo {' '.join(answer['mitigations'][:1])}")

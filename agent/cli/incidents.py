@@ -1,0 +1,56 @@
+"""`contain incidents`: what is wrong, and what was."""
+
+from __future__ import annotations
+
+from typing import Final
+
+import click
+
+from agent.cli.completion import Name
+from agent.cli.ends import Exit, Stop
+from agent.cli.given import Given, Noun
+from agent.cli.show import At, Columns, word
+from agent.cli.why import tell
+
+COLUMNS: Final[Columns] = {
+    "id": lambda one: one["id"],
+    "severity": lambda one: word(one["severity"]),
+    "phase": lambda one: word(one["phase"]),
+    "policy": lambda one: one["policy"],
+    "target": lambda one: one["target"],
+    "opened": lambda one: At(one["opened"]),
+    "last": lambda one: At(one["last"]),
+    "found": lambda one: one["findings"],
+    "because": lambda one: one["because"],
+}
+
+
+@click.group(cls=Noun, alone="list")
+def incidents() -> None:
+    """Findings about one thing, each with a life. Without a command: list."""
+
+
+@incidents.command("list", examples=("contain incidents", "contain incidents list --all"))
+@click.option("--all", "ended", is_flag=True, help="Also the latest resolved ones.")
+@click.pass_obj
+def list_incidents(given: Given, ended: bool) -> None:
+    """Open and contained incidents, the most severe first."""
+    answer = given.ask("incidents", ended=ended)
+    given.show.table("incidents", answer["items"], COLUMNS, "no incident is open")
+    if answer["total"] > len(answer["items"]):
+        given.show.talk(f"these are {len(answer['items'])} of {answer['total']}")
+
+
+@incidents.command("show", examples=("contain incidents show INC-1",))
+@click.argument("name", metavar="ID", type=Name("incidents", "id"))
+@click.pass_obj
+def show_incident(given: Given, name: str) -> None:
+    """One incident with its mitigations."""
+    answer = given.ask("why", target=name)
+    found = [one for one in answer["incidents"] if one["id"] == name]
+    if not found:
+        raise Stop(Exit.FAILED, f"cannot show {name}: the agent knows no such incident\nThe latest: contain incidents --all")
+    if given.json:
+        given.show.document("incidents", [{**found[0], "mitigations": answer["mitigations"]}])
+        return
+    tell(given, {**answer, "incidents": found})

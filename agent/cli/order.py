@@ -1,0 +1,63 @@
+"""`contain pause`, `resume` and `reload`: orders about the agent itself."""
+
+from __future__ import annotations
+
+import click
+
+from agent.cli.ends import Exit, Stop
+from agent.cli.given import Given, Verb
+
+_UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
+
+
+class Seconds(click.ParamType[float]):
+    """A length of time as in policies: 90s, 30m, 1h, 7d."""
+
+    name = "time"
+
+    def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        """Read it; agent.schema reads the same spellings and is too heavy to import for this."""
+        if isinstance(value, int | float):
+            return float(value)
+        text = str(value)
+        number, unit = text[:-1], _UNITS.get(text[-1:])
+        if unit is None or not number.replace(".", "", 1).isdecimal() or float(number) * unit <= 0:
+            self.fail(f"`{text}` is not a time; use a number and s, m, h or d, as in 90s or 2h", param, ctx)
+        return float(number) * unit
+
+
+@click.command(cls=Verb, examples=('contain pause --for 30m --why "deploying the shop"',))
+@click.option("--for", "seconds", type=Seconds(), required=True, help="How long, as in 30m; it ends by itself.")
+@click.option("--why", required=True, help="The reason; it stands in the evidence.")
+@click.pass_obj
+def pause(given: Given, seconds: float, why: str) -> None:
+    """No actions for a while. Findings are still recorded, and what is in force stays and still ends in time."""
+    answer = given.ask("pause", seconds=seconds, why=why)
+    if given.json:
+        given.show.document("pause", [answer])
+    else:
+        given.show.line(f"All actions are paused; that ends {given.show.at(answer['until'])}, or with: contain resume")
+
+
+@click.command(cls=Verb, examples=("contain resume",))
+@click.pass_obj
+def resume(given: Given) -> None:
+    """End a pause now."""
+    answer = given.ask("resume")
+    if given.json:
+        given.show.document("resume", [answer])
+    else:
+        given.show.line("Actions are possible again." if answer["result"] == "resumed" else "Nothing was paused.")
+
+
+@click.command(cls=Verb, examples=("contain reload",))
+@click.pass_obj
+def reload(given: Given) -> None:
+    """Have the running agent read its policies and agent.yaml again. With a single mistake in them, nothing changes."""
+    answer = given.ask("reload")
+    if given.json:
+        given.show.document("reload", [answer])
+    if answer["result"] == "failed":
+        raise Stop(Exit.USAGE, f"cannot reload: the policies of before stay live\n{answer['error']}")
+    if not given.json:
+        given.show.line("The policies were read again and are live.")

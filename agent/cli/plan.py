@@ -1,0 +1,143 @@
+"""The dry run of an action: what it would do, in the very words it would do it with. Needs no running agent, changes nothing."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from agent.cli.ends import Exit, Stop
+from agent.cli.given import Given, plainly
+from agent.cli.show import Cell, word
+
+
+@dataclass(frozen=True)
+class Rehearsed:
+    """A plan that was made and judged, and not carried out."""
+
+    action: Any
+    changes: Sequence[Any]
+    systems: Mapping[str, Any]
+    allowed: bool
+    because: str
+
+    @property
+    def targets(self) -> list[str]:
+        """What the plan would touch."""
+        from agent.turn import aim
+
+        return [aim(self.action)]
+
+
+def rehearse(given: Given, name: str, params: Mapping[str, str]) -> Rehearsed:
+    """Bind the parameters, ask the real systems for the plan, and have the guard judge it.
+
+    Raises:
+        Stop: no such action, parameters that do not fit, or a system that cannot be asked.
+    """
+    from agent import wiring
+    from agent.config import Config
+    from agent.guard import touches
+
+    config = given.read_config() if given.config or given.config_path.exists() else Config()
+    action = bind(name, params)
+    with plainly():
+        systems = wiring.systems(config)
+        changes = action.plan(**{wanted: systems[needed.name] for wanted, needed in action.needs.items()})
+        verdict = touches(changes, wiring.lifelines(config, systems), {})
+    return Rehearsed(action, changes, systems, verdict.allowed, verdict.because)
+
+
+def bind(name: str, params: Mapping[str, str]) -> Any:
+    """The action with its parameters.
+
+    Raises:
+        Stop: USAGE, with what is wrong and what it takes.
+    """
+    from agent import wiring
+    from agent.action import from_text
+    from agent.problem import did_you_mean
+
+    actions = wiring.catalogue(None).actions
+    if name not in actions:
+        raise Stop(Exit.USAGE, f"cannot do {name}: there is no such action\n{did_you_mean(name, actions).capitalize()}")
+    try:
+        return from_text(actions[name], params)
+    except ValueError as error:
+        raise Stop(Exit.USAGE, f"cannot do {name}: {error}\nExample: {example(actions[name])}") from None
+
+
+def example(action: Any) -> str:
+    """How the action's required parameters are given."""
+    from agent.action import parameters
+
+    needed = [f"{name}=…" for name, (_, required) in parameters(action).items() if required]
+    return f'contain do {action.name} {" ".join(needed)} --why "…"'
+
+
+def tell(given: Given, found: Rehearsed, *, exit_code: bool) -> Exit:
+    """Print the plan with its verdict; returns how the command ends."""
+    from agent.execute import dry_run
+
+    if given.json:
+        given.show.document("plan", [_plain(found)])
+    else:
+        for line in dry_run(found.changes, found.systems):
+            given.show.line(line)
+        given.show.rows(list(_rows(found)))
+    if not found.allowed:
+        return Exit.REFUSED
+    return Exit.FOUND if exit_code and found.changes else Exit.DONE
+
+
+def _rows(found: Rehearsed) -> Iterable[list[Cell]]:
+    yield ["guard", word("ok" if found.allowed else "refused"), found.because]
+    yield ["impact", found.action.impact, ", ".join(found.targets)]
+    if found.changes and found.allowed:
+        yield ["ends", "", _end(found.action)]
+        yield ["undo", "", f"contain undo {found.targets[0]}"]
+    if peer := os.environ.get("SSH_CONNECTION", "").split(" ")[0]:
+        yield ["you", *_you(found, peer)]
+
+
+def _end(action: Any) -> str:
+    from agent.schema import Ttl
+
+    ttl = getattr(action, "ttl", None)
+    if not isinstance(ttl, Ttl):
+        return "when it is done: nothing stays in force"
+    return "only when somebody lifts it" if ttl.first is None else f"by itself after {ttl}"
+
+
+def _you(found: Rehearsed, peer: str) -> tuple[Cell, Cell]:
+    from ipaddress import ip_network
+
+    from agent.guard import addresses
+
+    try:
+        mine = ip_network(peer)
+    except ValueError:
+        return "", f"connected from {peer}"
+    touched = [one for change in found.changes for one in addresses(change.apply)]
+    if any(one.version == mine.version and one.overlaps(mine) for one in touched):
+        return word("bad"), f"{peer}, your own connection, would be affected"
+    return word("ok"), f"{peer} is not affected"
+
+
+def _plain(found: Rehearsed) -> dict[str, Any]:
+    def spelled(call: Any) -> dict[str, str] | None:
+        return {"call": str(call), "native": found.systems[call.system].native(call)} if call else None
+
+    return {
+        "action": found.action.name,
+        "targets": found.targets,
+        "impact": found.action.impact,
+        "allowed": found.allowed,
+        "because": found.because,
+        "ends": _end(found.action),
+        "changes": [
+            {"describe": one.describe, "apply": spelled(one.apply), "verify": spelled(one.verify), "undo": spelled(one.undo)}
+            for one in found.changes
+        ],
+    }

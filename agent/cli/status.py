@@ -1,0 +1,170 @@
+"""`contain status`: the picture at 3 a.m., on one screen, from one answer of the agent."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from dataclasses import replace
+from typing import Any, Final
+
+import click
+
+from agent.cli.ends import Exit, Stop
+from agent.cli.given import Given, Verb
+from agent.cli.show import At, Cell, Ink, Show, span, word
+
+MOST: Final = 10
+"""Rows of one sort on the screen; the listings have the rest."""
+EVERY: Final = 2.0
+
+Answer = Mapping[str, Any]
+
+
+@click.command(cls=Verb, examples=("contain status", "contain status --exit-code --json", "contain status --watch"))
+@click.option("--watch", is_flag=True, help=f"Look again every {EVERY:.0f} s, until interrupted.")
+@click.option("--exit-code", is_flag=True, help="Exit with 10 where an incident is open or a check is bad.")
+@click.pass_obj
+def status(given: Given, watch: bool, exit_code: bool) -> Exit:
+    """What is wrong, what is in force, who has paused what. "In force" is read back from the systems for this answer.
+
+    Piped, each line begins with what it is about: agent, incident, mitigation, check, sensor.
+    """
+    if watch and not (given.json or given.show.terminal):
+        raise Stop(Exit.USAGE, "cannot watch: stdout is no terminal\nUse --json for a stream, or leave --watch out.")
+    answer = given.ask("status")
+    _tell(given.show, answer, again=watch)
+    while watch:
+        time.sleep(EVERY)
+        answer = given.ask("status")
+        _tell(replace(given.show, now=time.time()), answer, again=True)
+    return Exit.FOUND if exit_code and _wrong(answer) else Exit.DONE
+
+
+def _wrong(answer: Answer) -> bool:
+    return bool(answer["incidents"]["total"] or answer["problems"] or any(state == "bad" for state, _, _ in _answers(answer)))
+
+
+def _tell(show: Show, answer: Answer, *, again: bool) -> None:
+    if show.json:
+        show.document("status", [answer])
+    elif not show.terminal:
+        show.rows(list(_plain(answer)))
+    else:
+        if again:
+            sys.stdout.write("\x1b[H\x1b[2J")
+        _screen(show, answer)
+        sys.stdout.flush()
+
+
+# For pipes ------------------------------------------------------------------------------------------------------------
+
+
+def _plain(answer: Answer) -> Iterable[list[Cell]]:
+    """Rows that begin with what they are about, so that grep and cut can pick them."""
+    pause = answer["pause"]
+    yield ["agent", answer["host"], answer["version"], At(answer["up"]), answer["mode"], "paused" if pause else "active"]
+    for one in answer["incidents"]["items"]:
+        yield ["incident", one["severity"], one["id"], one["policy"], one["target"], one["phase"], At(one["last"])]
+    for one in answer["mitigations"]["items"]:
+        yield ["mitigation", one["stage"], one["id"], one["action"], one["target"], At(one["until"]), At(one["verified"])]
+    for name, one in _named_answers(answer):
+        yield ["check", one["state"], name, one["target"], one["say"]]
+    for name in answer["sensors"]:
+        yield ["sensor", name]
+    if answer["problems"]:
+        yield ["problems", answer["problems"]]
+
+
+# For people -----------------------------------------------------------------------------------------------------------
+
+
+def _screen(show: Show, answer: Answer) -> None:
+    incidents, mitigations = answer["incidents"], answer["mitigations"]
+    _head(show, answer)
+    if incidents["items"]:
+        show.line()
+        show.rows([_incident(show, one) for one in incidents["items"][:MOST]], cut=True)
+        _more(show, incidents["total"], "contain incidents")
+    if mitigations["items"]:
+        show.line()
+        show.rows([_mitigation(one) for one in mitigations["items"][:MOST]], cut=True)
+        _more(show, mitigations["total"], "contain mitigations")
+    show.line()
+    show.rows([[Ink(title, "dim"), said] for title, said in _foot(show, answer)])
+
+
+def _head(show: Show, answer: Answer) -> None:
+    stages = Counter(one["stage"] for one in answer["mitigations"]["items"])
+    held, would = answer["mitigations"]["total"] - stages["would"], stages["would"]
+    said = [f"{_count(answer['incidents']['total'], 'incident')} open", f"{_count(held, 'mitigation')} in force"]
+    said += [f"{would} would be"] if would else []
+    agent = f"agent {answer['version']}, up {span(show.now - answer['up'])}"
+    show.line(f"{show.paint(show.text(answer['host']), 'bold')}   {', '.join(said)}   {show.paint(agent, 'dim')}")
+    if answer["problems"]:
+        first = show.text(answer["problems"].splitlines()[0])
+        show.line(f"{show.paint('broken', 'red')}    the policy files have mistakes, the policies of before are live: {first}")
+    if pause := answer["pause"]:
+        until = show.at(pause["until"])
+        by = show.text(f"{pause['actor']}: {pause['why']}")
+        show.line(f"{show.paint('paused', 'yellow')}    no actions; ends {until} ({by})")
+    if answer["mode"] == "dry_run":
+        show.line(
+            f"{show.paint('dry run', 'yellow')}   what would be done is recorded and not done, where no policy says otherwise"
+        )
+
+
+def _incident(show: Show, one: Answer) -> list[Cell]:
+    last = f"last {show.at(one['last'])}, found {one['findings']}×"
+    return [word(one["severity"]), one["id"], one["policy"], one["target"], word(one["phase"]), last]
+
+
+def _mitigation(one: Answer) -> list[Cell]:
+    stopped = "" if one["packets"] is None else f"{one['packets']:,} packets stopped"
+    seen = "until lifted" if one["until"] is None else At(one["until"])
+    return [word(one["stage"]), one["id"], one["action"], one["target"], seen, stopped]
+
+
+def _more(show: Show, total: int, command: str) -> None:
+    if total > MOST:
+        show.line(show.paint(f"… and {total - MOST} more: {command}", "dim"))
+
+
+def _foot(show: Show, answer: Answer) -> Iterable[tuple[str, str]]:
+    yield "checks", _checks(show, answer)
+    modes = [f"{count} {mode.replace('_', ' ')}" for mode, count in answer["modes"].items() if count]
+    yield "policies", ", ".join(modes) or "none"
+    yield "sensors", f"{', '.join(map(show.text, answer['sensors'])) or 'none'}; {answer['lines']:,} lines read"
+    if answer["evictions"]:
+        yield "memory", f"{answer['evictions']:,} targets were forgotten early: too many at once"
+    if after := _next(answer):
+        yield "next", "   ".join(after)
+
+
+def _checks(show: Show, answer: Answer) -> str:
+    counts = Counter(state for state, _, _ in _answers(answer))
+    if not counts:
+        return "none answered yet" if answer["checks"] else "none"
+    said = [f"{counts[state]} {state}" for state in ("good", "bad", "unknown") if counts[state]]
+    wrong = [show.text(f"{name}: {say}") for state, name, say in _answers(answer) if state == "bad"]
+    return ", ".join(said) + "".join(f"; {one}" for one in wrong[:MOST])
+
+
+def _answers(answer: Answer) -> Iterable[tuple[str, str, str]]:
+    return [(one["state"], name, one["say"]) for name, one in _named_answers(answer)]
+
+
+def _named_answers(answer: Answer) -> Iterable[tuple[str, Answer]]:
+    return [(check["name"], one) for check in answer["checks"] for one in check["answers"]]
+
+
+def _next(answer: Answer) -> list[str]:
+    incidents, mitigations = answer["incidents"]["items"], answer["mitigations"]["items"]
+    said = [f"contain why {incidents[0]['id']}"] if incidents else []
+    said += [f"contain undo {one['id']}" for one in mitigations[:1] if one["stage"] == "in_force"]
+    return said + (["contain resume"] if answer["pause"] else [])
+
+
+def _count(number: int, what: str) -> str:
+    return f"{number} {what}{'' if number == 1 else 's'}"

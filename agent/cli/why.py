@@ -1,0 +1,61 @@
+"""`contain why`: everything the agent knows about one target."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any, Final
+
+import click
+
+from agent.cli.completion import Name
+from agent.cli.given import Given, Verb
+from agent.cli.show import At, Cell, word
+
+LATEST: Final = 10
+_LOOKED_AT: Final = 1000
+
+
+@click.command(cls=Verb, examples=("contain why 203.0.113.7", "contain why INC-1 --json"))
+@click.argument("target", type=Name("mitigations", "target", "id", "incident"))
+@click.pass_obj
+def why(given: Given, target: str) -> None:
+    """Everything known about an address, an incident, a mitigation or a policy's target.
+
+    Is it a life-line, what was found, what is in force against it, how often before, and the latest events that name it.
+    """
+    answer = given.ask("why", target=target)
+    answer["events"] = [one for one in given.ask("events", limit=_LOOKED_AT)["items"] if _names(one, target)][:LATEST]
+    if given.json:
+        given.show.document("why", [answer])
+    else:
+        tell(given, answer)
+
+
+def _names(event: Mapping[str, Any], target: str) -> bool:
+    return any(str(value) == target for value in event["fields"].values())
+
+
+def tell(given: Given, answer: Mapping[str, Any]) -> None:
+    """The answer, a line for each thing that is known."""
+    show, rows = given.show, list(_rows(answer))
+    if rows:
+        show.rows(rows)
+    else:
+        show.talk(f"nothing is known about {show.text(answer['target'])}: no incident, no mitigation, no recent event")
+
+
+def _rows(answer: Mapping[str, Any]) -> Iterable[list[Cell]]:
+    if answer["lifeline"]:
+        yield ["life-line", "", "", "", f"never touched: {answer['lifeline']}"]
+    for one in answer["incidents"]:
+        said = f"{one['policy']}: {one['because']}, found {one['findings']}×"
+        yield [one["id"], word(one["severity"]), word(one["phase"]), At(one["last"]), said]
+    for one in answer["mitigations"]:
+        until = "until somebody lifts it" if one["until"] is None else "ends"
+        yield [one["id"], one["incident"], word(one["stage"]), At(one["until"]), f"{until}: {one['describe']}"]
+        if one["stage"] == "in_force":
+            yield ["", "", "", "", f"undo: contain undo {one['id']}"]
+    for aim, count in answer["repeats"].items():
+        yield ["before", "", "", "", f"{aim}: {count}× in the last 30 days"]
+    for one in answer.get("events", ()):
+        yield ["event", "", "", At(one["seen"]), one["raw"] or one["kind"]]

@@ -1,0 +1,201 @@
+"""Look for what keeps the agent from working on this host: one finding for each thing looked at, with its mend."""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import sys
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from datetime import timedelta
+from ipaddress import ip_network
+from pathlib import Path
+from typing import Any, Final
+
+from agent import look
+from agent.action import CannotReach, System
+from agent.guard import WIDEST, Lifelines
+from agent.problem import Problems
+from agent.schema import spoken
+
+_CAP_NET_ADMIN: Final = 12
+_TIME_ERROR: Final = 5
+_OLDEST: Final = (3, 11)
+WITHIN: Final = timedelta(seconds=3)
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One thing looked at. `ok` is None where it could not be seen, or does not matter here."""
+
+    what: str
+    ok: bool | None
+    say: str
+    mend: str = ""
+
+
+def examine(config_path: Path) -> Iterator[Finding]:
+    """Look at everything, in the order in which the agent needs it."""
+    from agent import wiring
+
+    yield _python()
+    yield from _rights()
+    yield _clock()
+    if not config_path.exists():
+        yield Finding("config", False, f"{config_path} does not exist", "have one written for this host: contain init")
+        yield from _firewall(wiring.systems(None))
+        return
+    try:
+        config = wiring.read_config_file(config_path)
+        policies, warnings = wiring.read_policies(config)
+    except (Problems, CannotReach, OSError) as error:
+        yield Finding("config", False, str(error), "mend the file; `contain policy check` shows every mistake of the policies")
+        yield from _firewall(wiring.systems(None))
+        return
+    yield Finding("config", True, f"{config_path}: {len(policies)} policies, {len(warnings)} warnings")
+    systems = wiring.systems(config)
+    yield from _firewall(systems)
+    yield _writable("journal", config.journal)
+    yield _writable("socket", config.socket)
+    yield from _systemd(config, systems)
+    yield from _sensors(config)
+    yield from _postgres(config, systems)
+    yield from _lifelines(config, wiring.lifelines(config, systems))
+
+
+# The host -------------------------------------------------------------------------------------------------------------
+
+
+def _python() -> Finding:
+    version = ".".join(map(str, sys.version_info[:3]))
+    ok = sys.version_info >= _OLDEST
+    return Finding("python", ok, f"Python {version}", "" if ok else "Python 3.11 or newer is needed: apt-get install python3.11")
+
+
+def _rights() -> Iterator[Finding]:
+    status = Path("/proc/self/status").read_text(encoding="ascii", errors="replace")
+    held = next((int(line.split()[1], 16) for line in status.splitlines() if line.startswith("CapEff:")), 0)
+    ok = bool(held >> _CAP_NET_ADMIN & 1)
+    say = "CAP_NET_ADMIN is held" if ok else "CAP_NET_ADMIN is missing: nothing can be blocked, only shown"
+    yield Finding(
+        "rights", ok, say, "" if ok else "run this as root, or as the agent's unit does (AmbientCapabilities=CAP_NET_ADMIN)"
+    )
+
+
+def _clock() -> Finding:
+    """Whether something keeps the clock right (adjtimex(2)): evidence is worth what its times are worth."""
+    state = ctypes.CDLL(None).adjtimex(ctypes.create_string_buffer(512))  # all zeros: asks, and changes nothing
+    if state < 0:
+        return Finding("clock", None, "this host does not say whether its clock is kept right")
+    if state == _TIME_ERROR:
+        mend = "apt-get install systemd-timesyncd (or chrony); in a container the host's clock counts"
+        return Finding("clock", False, "nothing keeps this host's clock right, so the times in the evidence may be wrong", mend)
+    return Finding("clock", True, "the clock is kept right")
+
+
+def _firewall(systems: dict[str, System]) -> Iterator[Finding]:
+    firewall: Any = systems["firewall"]
+    why = firewall.ready()
+    if not why:
+        yield Finding("firewall", True, "nft and the kernel take our ruleset, with sets, intervals and timeouts")
+        return
+    said, _, mend = why.partition("; ")
+    yield Finding("firewall", False, said, mend or "run this as root; on a small kernel, load the module nf_tables")
+
+
+def _systemd(config: Any, systems: dict[str, System]) -> Iterator[Finding]:
+    asked = [one for one in config.checks.values() if "units" in one.question.needs]
+    units: Any = systems["units"]
+    try:
+        units.states(["dbus.service"], restarts_within=WITHIN, within=WITHIN)
+    except CannotReach as error:
+        if not asked:
+            yield Finding("systemd", None, f"{error}; no check asks for units")
+        else:
+            yield Finding("systemd", False, str(error), "unit checks answer `unknown` until then: apt-get install dbus")
+        return
+    yield Finding("systemd", True, "systemd answers over D-Bus")
+
+
+# What agent.yaml names ------------------------------------------------------------------------------------------------
+
+
+def _writable(what: str, file: Path) -> Finding:
+    """Whether the agent can make the file: in its directory, or in the nearest one above that exists."""
+    place = next(one for one in file.absolute().parents if one.exists())
+    if os.access(place, os.W_OK | os.X_OK):
+        return Finding(what, True, f"{file} can be written")
+    return Finding(
+        what,
+        False,
+        f"{file} cannot be written: no right to write in {place}",
+        f"run this as the agent's user, or: chown it {place}",
+    )
+
+
+def _sensors(config: Any) -> Iterator[Finding]:
+    for name, sensor in config.sensors.items():
+        if sensor.name == "logfile":
+            yield _readable(name, Path(sensor.path))
+        elif sensor.name == "journald":
+            yield _journal(name)
+        else:
+            yield Finding(f"sensor {name}", True, sensor.source)
+
+
+def _readable(name: str, file: Path) -> Finding:
+    if not file.exists():
+        return Finding(f"sensor {name}", None, f"{file} does not exist yet; it is waited for")
+    if os.access(file, os.R_OK):
+        return Finding(f"sensor {name}", True, f"{file} can be read")
+    group = file.group() if file.exists() else "adm"
+    return Finding(
+        f"sensor {name}", False, f"{file} cannot be read by this user", f"usermod --append --groups {group} the agent's user"
+    )
+
+
+def _journal(name: str) -> Finding:
+    """Without the group, journalctl shows a user only his own messages, silently."""
+    places = [one for root in look.JOURNALS if root.is_dir() for one in root.iterdir()]
+    if not places:
+        return Finding(f"sensor {name}", False, "there is no journal here", "name log files instead, or install systemd-journald")
+    if all(os.access(one, os.R_OK | os.X_OK) for one in places):
+        return Finding(f"sensor {name}", True, "the whole journal can be read")
+    mend = "usermod --append --groups systemd-journal the agent's user"
+    return Finding(f"sensor {name}", False, "this user sees only its own messages in the journal", mend)
+
+
+def _postgres(config: Any, systems: dict[str, System]) -> Iterator[Finding]:
+    server: Any = systems["postgres"]
+    for instance in config.postgres:
+        try:
+            server.row("select 1 as one", instance=instance)
+        except CannotReach as error:
+            mend = "in psql: CREATE ROLE agent LOGIN CONNECTION LIMIT 8; GRANT pg_monitor TO agent; and a line in pg_hba.conf"
+            yield Finding(f"postgres {instance}", False, str(error), mend)
+        else:
+            yield Finding(f"postgres {instance}", True, "answers, and lets the agent watch")
+
+
+def _lifelines(config: Any, lifelines: Lifelines) -> Iterator[Finding]:
+    wide = [spoken(one) for one in config.never_touch if one.prefixlen < WIDEST[one.version]]
+    if wide:
+        mend = "name the networks of your people, not the whole internet"
+        yield Finding("never_touch", False, f"{', '.join(wide)} is so wide that hardly anything can be blocked", mend)
+    elif not config.never_touch:
+        mend = "add the addresses you administer this host from to never_touch"
+        yield Finding("never_touch", None, "nothing is on it; only this host's own life-lines are safe", mend)
+    else:
+        yield Finding("never_touch", True, f"{len(config.never_touch)} networks, and this host's own life-lines")
+    yield from _own_peer(lifelines)
+
+
+def _own_peer(lifelines: Lifelines) -> Iterable[Finding]:
+    """Whether the person who asks this would be cut off."""
+    peer = os.environ.get("SSH_CONNECTION", "").split(" ")[0].partition("%")[0]
+    if not peer:
+        return [Finding("you", None, "not connected over ssh, as far as this can see")]
+    line = lifelines.touched(ip_network(peer))
+    if line:
+        return [Finding("you", True, f"your connection from {peer} is never touched: {line.why}")]
+    return [Finding("you", False, f"your connection from {peer} is not protected", f"add {peer} to never_touch")]
