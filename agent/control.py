@@ -22,6 +22,7 @@ from agent.messages import Asked, Reply
 LONGEST_BODY: Final = 256 * 1024
 PATIENCE: Final = 30
 """Seconds a question may wait for its answer."""
+STOPPING: Final = {"error": "the agent is stopping"}
 
 
 class Control:
@@ -36,6 +37,7 @@ class Control:
         from cheroot import wsgi
 
         self._put, self._tickets = put, itertools.count(1)
+        self._closed = False
         self._waiting: dict[int, queue.SimpleQueue[Mapping[str, Any]]] = {}
         _clear(path)
         self._server = wsgi.Server(
@@ -56,7 +58,11 @@ class Control:
             waiting.put(reply.body)
 
     def close(self) -> None:
-        """Stop listening; cheroot removes the socket's file."""
+        """Stop listening; whoever still waits is told so, and cheroot removes the socket's file."""
+        self._closed = True
+        for ticket in list(self._waiting):
+            if waiting := self._waiting.pop(ticket, None):
+                waiting.put(STOPPING)
         self._server.stop()
 
     def _serve(self, environ: Mapping[str, Any], start_response: Callable[[str, list[tuple[str, str]]], Any]) -> Iterable[bytes]:
@@ -79,13 +85,16 @@ class Control:
             return "400 Bad Request", {"problem": wrong}
         asked = Asked(verb, body, _actor(environ.get("X_REMOTE_UID")), next(self._tickets))
         waiting = self._waiting[asked.ticket] = queue.SimpleQueue()
+        if self._closed:
+            return "503 Service Unavailable", STOPPING
         self._put(asked)
         try:
             answer = waiting.get(timeout=PATIENCE)
         except queue.Empty:
             self._waiting.pop(asked.ticket, None)
             return "504 Gateway Timeout", {"error": f"the agent did not answer within {PATIENCE} s; it is busy or stuck"}
-        return ("400 Bad Request" if "problem" in answer else "200 OK"), answer
+        status = "400 Bad Request" if "problem" in answer else "503 Service Unavailable" if answer is STOPPING else "200 OK"
+        return status, answer
 
 
 def _actor(uid: Any) -> str:

@@ -43,21 +43,22 @@ def undo(given: Given, what: str, why: str, only_plan: bool, yes: bool, exit_cod
     count = max(len(found), listed["total"]) if what == "all" else len(found)
     if count > MANY:
         given.sure(f"lift {count} mitigations", what, yes=yes)
-    return _tell(given, what, given.ask("undo", what=what, why=why))
+    return _tell(given, what, given.ask("undo", what=what, why=why), {one["id"]: one["describe"] for one in found})
 
 
 def _meant(one: Mapping[str, Any], what: str) -> bool:
     return what == "all" or what in (one["id"], one["incident"], one["target"])
 
 
-def _tell(given: Given, what: str, answer: Mapping[str, Any]) -> Exit:
+def _tell(given: Given, what: str, answer: Mapping[str, Any], known: Mapping[str, str]) -> Exit:
     result, down = answer["result"], answer.get("mitigations", [])
     if given.json:
         given.show.document("undo", [answer])
     elif result == "nothing":
         given.show.line(f"Nothing to lift: {given.show.text(answer['because'])}.")
-    elif down:
-        given.show.line(f"Lifted: {', '.join(down)}")
+    else:
+        for name in down:
+            given.show.line(f"Lifted {name}: {known.get(name, what)}")
     if result == "partly":
         raise Stop(Exit.PARTLY, _failures(answer) + "\nThe agent tries again by itself.")
     if result == "failed":

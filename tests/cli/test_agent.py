@@ -50,7 +50,7 @@ def test_a_block_is_in_force_and_an_undo_takes_it_away(agent: Agent) -> None:
     assert made.code == lifted.code == Exit.DONE
     assert "in force: drop every packet from and to 203.0.113.1" in made.out
     assert "\tin_force\tblock_ip\t203.0.113.1\t" in held.out
-    assert lifted.out.startswith("Lifted: M-")
+    assert lifted.out.startswith("Lifted M-")
     assert "203.0.113.1" not in after.out
 
 
