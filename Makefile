@@ -9,7 +9,7 @@ ARGS ?=
 RUN_PACKAGES := python3-venv nftables iproute2
 DEMO_PACKAGES := $(RUN_PACKAGES) openssh-server openssh-client nginx-light wrk
 TEST_PACKAGES := $(DEMO_PACKAGES) dbus openssl postgresql systemd-container systemd-journal-remote
-BENCH_PACKAGES := $(DEMO_PACKAGES) fail2ban sshguard
+BENCH_PACKAGES := $(DEMO_PACKAGES) fail2ban python3-pyinotify sshguard
 
 .PHONY: setup run demo test check bench lock clean
 setup: $(READY)

@@ -18,7 +18,7 @@ import inspect
 import pkgutil
 import typing
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import MISSING, dataclass, field, fields, replace
+from dataclasses import MISSING, dataclass, field, fields
 from datetime import timedelta
 from functools import cache, wraps
 from types import ModuleType
@@ -49,7 +49,7 @@ class Call:
 
     def lasting(self, ttl: timedelta | None) -> Call:
         """The same call for the time that is left; unchanged where the verb takes no ttl."""
-        return replace(self, args={**self.args, "ttl": ttl}) if "ttl" in self.args else self
+        return Call(self.system, self.verb, {**self.args, "ttl": ttl}) if "ttl" in self.args else self
 
 
 @dataclass(frozen=True, slots=True)

@@ -119,8 +119,7 @@ class Daemon:
             CannotReach: the control socket or the ruleset cannot be had.
         """
         self._begin()
-        gc.freeze()
-        gc.set_threshold(*CYCLES)
+        gc.freeze()  # what is there now stays
         while not self._drained():
             self._turn()
         self._end()

@@ -14,6 +14,7 @@ import re
 import typing
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from operator import itemgetter
 from typing import Any, ClassVar, NamedTuple, Protocol, TypeVar
 
 from agent.event import Event, Kind, Value
@@ -110,36 +111,37 @@ class Scan:
         """Every event of the chunk in the order of its lines; meters only count."""
         for tally, meter in self.meters:
             meter.add(tally(chunk))
-        found = [pair for one in self.readers for pair in self._read(one, chunk, seen)]
+        found: list[tuple[int, Event]] = []
+        for one in self.readers:
+            self._read(one, chunk, seen, found)
         if len(self.readers) > 1:
-            found.sort(key=lambda pair: pair[0])
+            found.sort(key=itemgetter(0))
         return [event for _, event in found]
 
     def tick(self, seen: float) -> list[Event]:
         """The rates, when they are due."""
         return [event for _, meter in self.meters for event in meter.tick(seen)]
 
-    def _read(self, one: Parser, chunk: bytes, seen: float) -> Iterable[tuple[int, Event]]:
+    def _read(self, one: Parser, chunk: bytes, seen: float, found: list[tuple[int, Event]]) -> None:
+        """One parser's events with the places of their lines. This runs for every line of an attack, and so it is flat."""
+        programs, longest, read, source = one.programs, one.longest, one.read, self.source
         for start, end in _lines(one.hint, chunk):
             # A writer without O_APPEND leaves a hole of NULs before its next line when its file is truncated.
             bare = chunk[start:end].lstrip(b"\0")
-            if len(bare) > one.longest:
+            if len(bare) > longest:
                 continue
-            for event in self._said(one, bare.decode("utf-8", "replace"), seen):
-                yield start, event
-
-    def _said(self, one: Parser, line: str, seen: float) -> list[Event]:
-        text, ts = line, 0.0
-        if one.programs:
-            header = split(line, seen)
-            if header is None or header.program not in one.programs:
-                return []
-            text, ts = header.message, header.ts
-        said = one.read(text)
-        if said is None:
-            return []
-        event = Event(said.kind, seen, said.fields, self.source, said.ts or ts, line[:LONGEST_RAW], forgeable=True)
-        return [event] * said.times
+            text = line = bare.decode("utf-8", "replace")
+            ts = 0.0
+            if programs:
+                header = split(line, seen)
+                if header is None or header[1] not in programs:
+                    continue
+                ts, _, text = header
+            said = read(text)
+            if said is not None:
+                kind, fields, own, times = said
+                event = Event(kind, seen, fields, source, own or ts, line[:LONGEST_RAW], True)
+                found += [(start, event)] * times
 
 
 def _lines(hint: re.Pattern[bytes] | None, chunk: bytes) -> Iterable[tuple[int, int]]:

@@ -47,6 +47,12 @@ def address(text: object) -> IPv4Network | IPv6Network:
         return text
     if not isinstance(text, str):
         raise ValueError("expected an address or network")
+    return _network(text)
+
+
+@lru_cache(maxsize=4096)
+def _network(text: str) -> IPv4Network | IPv6Network:
+    """Cached: a block's apply, undo and verify name the same address, and a start reads all of them back."""
     try:
         network = ipaddress.ip_network(text)
     except ValueError as error:

@@ -6,6 +6,7 @@ import heapq
 import itertools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
+from functools import cache
 from ipaddress import IPv4Network, IPv6Network
 from typing import Any
 
@@ -98,8 +99,9 @@ class Turn:
 
 def aim(action: Any) -> str:
     """What an action is about, in people's words: the value of its first telling parameter."""
-    for one in fields(action):
-        value = getattr(action, one.name)
+    kind: Any = type(action)
+    for name in _parameters(kind):
+        value = getattr(action, name)
         if isinstance(value, IPv4Network | IPv6Network):
             return spoken(value)
         if isinstance(value, tuple) and value:
@@ -109,10 +111,15 @@ def aim(action: Any) -> str:
     return str(action.name)
 
 
+@cache
+def _parameters(kind: type[Any]) -> tuple[str, ...]:
+    return tuple(one.name for one in fields(kind))
+
+
 def lasting(action: Any, repeats: int) -> Any:
     """The action with its ttl settled for this offence, so that its plan sees one length and not a rule."""
     ttl = getattr(action, "ttl", None)
-    return replace(action, ttl=Ttl(ttl.after(repeats))) if isinstance(ttl, Ttl) else action
+    return replace(action, ttl=Ttl(ttl.after(repeats))) if isinstance(ttl, Ttl) and ttl.limit else action
 
 
 def jobs(mitigations: Sequence[Mitigation]) -> tuple[tuple[str, Change], ...]:

@@ -5,6 +5,7 @@ Everything heavy is imported where it is wanted, since the command line comes th
 
 from __future__ import annotations
 
+import gc
 import importlib
 import pkgutil
 import socket
@@ -168,11 +169,12 @@ def build(
         CannotUseJournal, CannotUseKey: the evidence cannot be kept.
     """
     from agent import ship
-    from agent.daemon import Daemon, Parts, Reread
+    from agent.daemon import CYCLES, Daemon, Parts, Reread
     from agent.schedule import Schedule, Scheduled
     from agent.turn import Agent
     from agent.watch import Watch
 
+    gc.set_threshold(*CYCLES)
     policies, _ = read_policies(config)
     journal, world = _journal(config)
     known = catalogue(config)

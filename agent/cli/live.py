@@ -40,6 +40,9 @@ _URGENT: Final = {"P0": "red", "P1": "red", "P2": "yellow", "P3": ""}
 _LEVELS: Final = {"red": "error", "yellow": "warning"}
 _SYSLOG: Final = {"error": 3, "warning": 4, "info": 6}
 _FIELDS: Final = ("policy", "target", "action", "severity", "actor")
+_PLENTY: Final = 200
+"""Records of one second that are printed; of a burst of 10,000 offenders nobody reads 40,000 lines, and they cost it a tenth."""
+_MORE: Final = "more happens in this second than is shown here; all of it: contain evidence show"
 _SECONDS: Final = 5
 """Rates are averages over so long."""
 _WIDEST: Final = 6
@@ -56,6 +59,24 @@ class View(Protocol):
         """The program itself has something to say."""
 
 
+class Brake:
+    """Lets the first records of each second through, and every error. The journal has them all."""
+
+    def __init__(self) -> None:
+        self._second, self._printed = 0, 0
+
+    def instead(self, ts: float, record: Record) -> str | None:
+        """None where the record is to be printed; else what stands for it and those after it, empty where that was said."""
+        if _level(record) == "error":
+            return None
+        if int(ts) != self._second:
+            self._second, self._printed = int(ts), 0
+        self._printed += 1
+        if self._printed <= _PLENTY:
+            return None
+        return _MORE if self._printed == _PLENTY + 1 else ""
+
+
 class Lines:
     """One line for each record, for a log: the sentence, then its fields. journald gets the level its own way."""
 
@@ -64,7 +85,7 @@ class Lines:
 
     def __init__(self, show: Show, *, journald: bool = False) -> None:
         """`journald` reads stdout, and takes the level from a number in front (sd-daemon(3)); it knows the time itself."""
-        self._show, self._journald = show, journald
+        self._show, self._journald, self._brake = show, journald, Brake()
 
     def __enter__(self) -> Self:
         _log_to(self)
@@ -79,6 +100,10 @@ class Lines:
             body = {name: value for name, value in record.body.items() if name in _FIELDS}
             item = {"ts": ts, "kind": record.kind, "say": sentence(record), "incident": record.incident}
             self._show.document("records", [{**item, "mitigation": record.mitigation, **body}])
+            return
+        if (instead := self._brake.instead(ts, record)) is not None:
+            if instead:
+                self._line("warning", instead, ts)
             return
         fields = {"kind": record.kind, "incident": record.incident, "mitigation": record.mitigation}
         fields |= {name: record.body[name] for name in _FIELDS if record.body.get(name)}
@@ -102,7 +127,7 @@ class Screen:
     """The stream on a terminal. `saw` only counts, since it is called for every event."""
 
     def __init__(self, show: Show) -> None:
-        self._show, self._lock, self._stop = show, threading.Lock(), threading.Event()
+        self._show, self._lock, self._stop, self._brake = show, threading.Lock(), threading.Event(), Brake()
         self._kinds: Counter[str] = Counter()
         self._checks: dict[tuple[Any, Any], Any] = {}
         self._sensors: dict[Any, Any] = {}
@@ -130,6 +155,10 @@ class Screen:
 
     def told(self, ts: float, record: Record) -> None:
         """Print the record's sentence above the status line."""
+        if (instead := self._brake.instead(ts, record)) is not None:
+            if instead:
+                self.say("warning", instead)
+            return
         mark, colour = _MARKS.get(record.kind, ("agent", "dim"))
         if record.kind == "finding":
             colour = _URGENT.get(str(record.body.get("severity")), colour)

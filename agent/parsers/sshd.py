@@ -81,7 +81,7 @@ class Sshd:
 
     def read(self, text: str) -> Said | None:
         """One message without its syslog head."""
-        repeated = _REPEATED.fullmatch(text)  # rsyslog's $RepeatedMsgReduction
+        repeated = _REPEATED.fullmatch(text) if text.startswith("message ") else None  # rsyslog's $RepeatedMsgReduction
         if repeated is None:
             return _read(text)
         said = _read(repeated[2])
@@ -123,11 +123,11 @@ def _why(found: re.Match[str] | None) -> str:
 
 
 def _said(kind: Kind, found: re.Match[str] | None, **more: str) -> Said | None:
-    ip = canonical(found["ip"]) if found else None
-    if found is None or ip is None:
+    parts = found.groupdict() if found else {}
+    ip = canonical(parts["ip"]) if parts else None
+    if ip is None:
         return None
-    fields: dict[str, Value] = {"src.ip": ip, "user": found["user"], **more}
-    parts = found.groupdict()
+    fields: dict[str, Value] = {"src.ip": ip, "user": parts["user"], **more}
     port = parts.get("port")
     if port:
         fields["port"] = int(port)

@@ -44,3 +44,18 @@ def test_the_programs_own_log_stands_in_the_same_stream_and_is_made_safe(capsys:
         logging.getLogger("agent.somewhere").warning("evil\x1b[2J\nsecond line")
 
     assert capsys.readouterr().out == "<4>evil\\x1b[2J\n<4>second line\n"
+
+
+def test_of_a_burst_the_first_lines_and_every_error_are_printed_and_it_says_so(capsys: pytest.CaptureFixture[str]) -> None:
+    lines = Lines(Show(), journald=True)
+
+    for _ in range(1000):
+        lines.told(NOW, REFUSED)
+    lines.told(NOW, Record("bug", {"error": "x"}))
+    lines.told(NOW + 1, REFUSED)
+
+    printed = capsys.readouterr().out.splitlines()
+    assert len(printed) == 200 + 1 + 1 + 1
+    assert printed[200] == "<4>more happens in this second than is shown here; all of it: contain evidence show"
+    assert printed[201].startswith("<3>the agent has a bug")
+    assert printed[202] == printed[0]
