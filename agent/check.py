@@ -92,7 +92,13 @@ def events(name: str, question: Check, answers: Iterable[Answer], now: float) ->
     """Answers as events of kind `check`. An unknown answer has no `ok`, so that nothing that asks for `ok` matches it."""
     made = []
     for one in answers:
-        fields: dict[str, Value] = {"name": name, "check": question.name, "state": one.state, "say": one.say, "target": one.target}
+        fields: dict[str, Value] = {
+            "name": name,
+            "check": question.name,
+            "state": one.state,
+            "say": one.say,
+            "target": one.target,
+        }
         fields |= {"value": one.value, "limit": one.limit} if one.state != "unknown" else {}
         fields |= {"ok": one.state == "good"} if one.state != "unknown" else {}
         made.append(Event(CHECK.name, now, fields, source=f"check:{name}", ts=now))

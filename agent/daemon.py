@@ -23,14 +23,14 @@ from agent.check import events
 from agent.control import Control
 from agent.dispatch import carry_out
 from agent.event import Event
+from agent.evidence.journal import Journal
+from agent.grammar.problem import Problems
 from agent.guard import Lifelines
-from agent.journal import Journal
 from agent.messages import Asked, Effect, Learnt, Message, Note, Reply, Seen, Started, Tick, Verify
 from agent.policy import Policy
-from agent.problem import Problems
 from agent.record import Record
 from agent.schedule import Answered, Schedule
-from agent.sensor import Batch, Sensor
+from agent.streams.sensor import Batch, Sensor
 from agent.turn import Agent, Settings, jobs, watching
 from agent.upkeep import Upkeep
 from agent.workers import Crashed, Finished, Lanes, watch_over

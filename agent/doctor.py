@@ -14,8 +14,8 @@ from typing import Any, Final
 
 from agent import look
 from agent.action import CannotReach, System
+from agent.grammar.problem import Problems
 from agent.guard import WIDEST, Lifelines
-from agent.problem import Problems
 from agent.schema import spoken
 
 _CAP_NET_ADMIN: Final = 12

@@ -39,7 +39,7 @@ from agent.messages import (
 )
 from agent.policy import Limits, Policy
 from agent.turn import Agent, Turn, aim, lasting
-from agent.watch import Hit
+from agent.watching.watch import Hit
 
 RECORDED_AGAIN = 300.0
 """Seconds between two records of a finding about which nothing is to be done."""

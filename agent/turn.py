@@ -18,7 +18,7 @@ from agent.policy import Limits, Mode, Policy
 from agent.record import Record
 from agent.schema import Ttl, spoken
 from agent.state import State, fold
-from agent.watch import Watch
+from agent.watching.watch import Watch
 
 _ORDER = itertools.count()
 """Two runs due at the same moment keep the order they were put off in."""

@@ -22,10 +22,10 @@ from agent.guard import Lifeline, Lifelines
 from agent.schema import address
 
 if TYPE_CHECKING:
-    from agent.config import Config
     from agent.daemon import Daemon
-    from agent.journal import Journal
-    from agent.located import Problem
+    from agent.evidence.journal import Journal
+    from agent.grammar.config import Config
+    from agent.grammar.located import Problem
     from agent.policy import Policy
     from agent.record import Record
     from agent.state import State
@@ -48,7 +48,8 @@ def catalogue(config: Config | None) -> Catalogue:
     checked and tested anywhere.
     """
     import actions
-    from agent import parsers, rates, sensor, sensors
+    from agent import parsers, sensors
+    from agent.streams import rates, sensor
 
     kinds = gather([*_modules(parsers), *_modules(sensors), sensor, rates])
     return Catalogue(kinds, discover(actions), dict(config.lists) if config else STAND_INS)
@@ -60,7 +61,7 @@ def parse(name: str, line: str) -> Sequence[Event]:
     Raises:
         LookupError: there is no such parser; the text names those there are.
     """
-    from agent.parser import Scan, discover_parsers
+    from agent.streams.parser import Scan, discover_parsers
 
     known = discover_parsers()
     if name not in known:
@@ -76,8 +77,8 @@ def read_config_file(path: Path) -> Config:
         CannotReach: it cannot be read.
     """
     from agent import checks
-    from agent.config import read_config
-    from agent.sensor import discover_sensors
+    from agent.grammar.config import read_config
+    from agent.streams.sensor import discover_sensors
 
     try:
         text = path.read_text(encoding="utf-8", errors="surrogateescape")
@@ -93,8 +94,8 @@ def read_policies(config: Config) -> tuple[tuple[Policy, ...], list[Problem]]:
         Problems: something is wrong; all of it, in all files.
         CannotReach: a directory cannot be read.
     """
-    from agent.config import find
-    from agent.policy_reader import read_policies as read
+    from agent.grammar.config import find
+    from agent.grammar.policy_reader import read_policies as read
 
     return read(find(config.policies), catalogue(config), parse)
 
@@ -118,7 +119,7 @@ def systems(config: Config | None, learn: Callable[[str], None] = lambda _: None
 def _connections(config: Config, learn: Callable[[str], None]) -> dict[str, str]:
     from psycopg.conninfo import conninfo_to_dict
 
-    from agent.config import connection
+    from agent.grammar.config import connection
 
     found = {name: connection(name, one) for name, one in config.postgres.items()}
     for dsn in found.values():
@@ -168,11 +169,11 @@ def build(
         CannotReach: the state directory cannot be written, or a secret cannot be read.
         CannotUseJournal, CannotUseKey: the evidence cannot be kept.
     """
-    from agent import ship
     from agent.daemon import CYCLES, Daemon, Parts, Reread
+    from agent.evidence import ship
     from agent.schedule import Schedule, Scheduled
     from agent.turn import Agent
-    from agent.watch import Watch
+    from agent.watching.watch import Watch
 
     gc.set_threshold(*CYCLES)
     policies, _ = read_policies(config)
@@ -215,9 +216,9 @@ def build(
 
 def _journal(config: Config) -> tuple[Journal, dict[str, System]]:
     """The journal, and the systems whose secrets it keeps out."""
-    from agent.journal import Journal
-    from agent.keys import load_or_make
-    from agent.redact import Redactor
+    from agent.evidence.journal import Journal
+    from agent.evidence.keys import load_or_make
+    from agent.evidence.redact import Redactor
 
     host = config.host or socket.gethostname()
     try:

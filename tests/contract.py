@@ -21,7 +21,7 @@ from pydantic_core import from_json
 
 from agent import execute
 from agent.action import Call, Change, System, read_change
-from agent.leaf import write_plain
+from agent.evidence.leaf import write_plain
 
 Systems = Mapping[str, System]
 

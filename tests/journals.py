@@ -6,10 +6,10 @@ import math
 from pathlib import Path
 
 from agent.event import Event
-from agent.journal import Journal
-from agent.keys import Key, load_or_make
+from agent.evidence.journal import Journal
+from agent.evidence.keys import Key, load_or_make
+from agent.evidence.redact import Redactor
 from agent.record import Record, Stored
-from agent.redact import Redactor
 
 NOW = 1_800_000_000.1234567  # a double has no nanoseconds here, and must come back all the same
 

@@ -35,7 +35,7 @@ from agent.record import Record
 from agent.schema import Address, Duration, Ttl, address, spoken
 from agent.state import State, fold
 from agent.turn import Agent, Settings
-from agent.watch import Watch
+from agent.watching.watch import Watch
 
 T0 = 1_800_000_000.0
 

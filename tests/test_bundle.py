@@ -11,9 +11,9 @@ from pathlib import Path
 
 import pytest
 
-from agent.bundle import CannotExport, Exported, export
-from agent.evidence import leaf_hash
-from agent.journal import read_only
+from agent.evidence.bundle import CannotExport, Exported, export
+from agent.evidence.journal import read_only
+from agent.evidence.merkle import leaf_hash
 from tests.journals import NOW, event, key_of, opened, records
 from tests.needs import need
 

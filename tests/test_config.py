@@ -11,10 +11,10 @@ from typing import ClassVar
 import pytest
 
 from agent.action import CannotReach
-from agent.config import LIMITS, Config, connection, find, read_config, with_lists
-from agent.config_keys import PostgresKeys
+from agent.grammar.config import LIMITS, Config, connection, find, read_config, with_lists
+from agent.grammar.config_keys import PostgresKeys
+from agent.grammar.problem import Problem, Problems
 from agent.policy import Limits, Rate
-from agent.problem import Problem, Problems
 from agent.schema import Duration, Port
 from tests import seeds
 from tests.catalogue import CATALOGUE

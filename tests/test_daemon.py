@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from agent.journal_read import read_only
+from agent.evidence.journal_read import read_only
 from agent.record import Record
 from tests.running import Running, contain, wait_for
 

@@ -13,10 +13,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from agent.evidence import Frontier, chain_hash, genesis, leaf_hash, node_hash, verify
-from agent.keys import Key
-from agent.note import BadNote, Checkpoint, PublicKey, open_note
-from agent.proof import Proof, consistency, inclusion, only_grew, root_by_inclusion
+from agent.evidence.keys import Key
+from agent.evidence.merkle import Frontier, chain_hash, genesis, leaf_hash, node_hash, verify
+from agent.evidence.note import BadNote, Checkpoint, PublicKey, open_note
+from agent.evidence.proof import Proof, consistency, inclusion, only_grew, root_by_inclusion
 
 KEY = Key("host1/containment-agent", bytes(range(32)))
 OTHER = Key("host1/containment-agent", bytes(32))

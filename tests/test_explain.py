@@ -12,13 +12,13 @@ from hypothesis import strategies as st
 
 from agent.action import Change, action
 from agent.event import Event, Value
-from agent.explain import Explained, Line, explain, spell_action, text
 from agent.policy import Clause, Count, Distinct, Limits, Of, Part, Policy, Rate, Step
 from agent.policy import Test as Ask
 from agent.schema import Address, Duration, Ttl
 from agent.schema import address as network
 from agent.visible import visible
-from agent.watch import Watch
+from agent.watching.explain import Explained, Line, explain, spell_action, text
+from agent.watching.watch import Watch
 
 IP, RAW = "203.0.113.7", "Failed password for root from 203.0.113.7 port 5112 ssh2"
 LISTS = {"office": [network("198.51.100.0/24")]}

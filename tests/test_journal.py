@@ -19,8 +19,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from agent.action import Call, Change
-from agent.journal import CannotRecord, CannotUseJournal, Journal, Reader, read_only
-from agent.leaf import nanoseconds, read_record
+from agent.evidence.journal import CannotRecord, CannotUseJournal, Journal, Reader, read_only
+from agent.evidence.leaf import nanoseconds, read_record
 from agent.record import Record
 from tests.journals import NOW, event, key_of, opened, records, replayed
 from tests.needs import need_root
@@ -304,7 +304,7 @@ def test_whoever_may_only_read_can_read_a_journal_that_nobody_writes(path: Path)
     need_root()
     opened(path).close()
     path.chmod(0o644)
-    script = "import os, sys, pathlib; from agent.journal import read_only\n"
+    script = "import os, sys, pathlib; from agent.evidence.journal import read_only\n"
     script += "os.chroot(sys.argv[1]); os.setuid(65534)\n"  # nobody may not enter pytest's own directories
     script += "print(read_only(pathlib.Path('/journal.db')).size)"
     path.parent.chmod(0o755)

@@ -14,11 +14,11 @@ from pathlib import Path
 
 import pytest
 
-from agent.durable import ballast_of
-from agent.evidence import Verdict, chain_hash, genesis, leaf_hash
-from agent.journal import CannotUseJournal, CorruptJournal, EvidenceLost, Journal, read_only
-from agent.journal_file import create
-from agent.redact import Redactor
+from agent.evidence.durable import ballast_of
+from agent.evidence.journal import CannotUseJournal, CorruptJournal, EvidenceLost, Journal, read_only
+from agent.evidence.journal_file import create
+from agent.evidence.merkle import Verdict, chain_hash, genesis, leaf_hash
+from agent.evidence.redact import Redactor
 from tests.journals import NOW, event, key_of, opened, records, replayed
 from tests.needs import need_root
 

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from agent.keys import CannotUseKey, Key, load_or_make
-from agent.note import PublicKey
+from agent.evidence.keys import CannotUseKey, Key, load_or_make
+from agent.evidence.note import PublicKey
 
 
 def test_the_first_start_makes_a_key_and_the_next_one_finds_it(tmp_path: Path) -> None:

@@ -9,7 +9,7 @@ import time
 from collections import Counter
 from pathlib import Path
 
-from agent.journal_read import read_only
+from agent.evidence.journal_read import read_only
 from tests.network import Network, nft, ruleset
 from tests.running import Running, sshd_lines, wait_for
 

@@ -10,7 +10,7 @@ import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from agent.located import DEEPEST, LARGEST, Node, Place, Problem, Problems, did_you_mean, read, scan
+from agent.grammar.located import DEEPEST, LARGEST, Node, Place, Problem, Problems, did_you_mean, read, scan
 from tests import seeds
 
 LOADERS = [yaml.BaseLoader, yaml.CBaseLoader]

@@ -12,10 +12,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from agent.event import Catalogue, Event
-from agent.pattern import regular
+from agent.grammar.pattern import regular
+from agent.grammar.policy_reader import read_policies
+from agent.grammar.problem import Problem, Problems
 from agent.policy import Count, Distinct, Held, Limits, Of, Policy, Rate
-from agent.policy_reader import read_policies
-from agent.problem import Problem, Problems
 from agent.schema import Ttl
 from tests import seeds
 from tests.catalogue import CATALOGUE, BlockIp

@@ -13,10 +13,10 @@ from hypothesis import strategies as st
 from jsonschema import Draft7Validator
 from jsonschema.exceptions import ValidationError
 
-from agent.located import Node, scan
-from agent.policy_reader import read_policies
-from agent.policy_schema import schema
-from agent.problem import Problems
+from agent.grammar.located import Node, scan
+from agent.grammar.policy_reader import read_policies
+from agent.grammar.policy_schema import schema
+from agent.grammar.problem import Problems
 from tests import seeds
 from tests.catalogue import CATALOGUE
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from agent.located import Problems
-from agent.policy_test_files import read_tests
-from agent.policy_tests import Report, run
+from agent.grammar.located import Problems
+from agent.watching.policy_test_files import read_tests
+from agent.watching.policy_tests import Report, run
 from tests.catalogue import CATALOGUE, LISTS
 
 POLICY = """

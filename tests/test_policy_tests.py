@@ -10,10 +10,10 @@ from agent.action import Change, action
 from agent.event import Event
 from agent.policy import Clause, Count, Example, Limits, Of, Part, Policy, Step
 from agent.policy import Test as Line
-from agent.policy_tests import Case, Done, Expectation, Report, examples, run
 from agent.schema import Address, Ttl
 from agent.schema import address as network
-from agent.watch import Hit
+from agent.watching.policy_tests import Case, Done, Expectation, Report, examples, run
+from agent.watching.watch import Hit
 
 IP = "203.0.113.7"
 OFFICE = Line("src.ip", "list", ("office",), "office")

@@ -11,7 +11,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from pydantic_core import from_json, to_json
 
-from agent.redact import Redactor
+from agent.evidence.redact import Redactor
 
 KNOWN = 'p/w "quoted" \\ and\nlined é'
 SECRETS = {

@@ -11,9 +11,9 @@ from pathlib import Path
 
 import pytest
 
-from agent.keys import Key
-from agent.note import Checkpoint
-from agent.ship import read_notes, ship
+from agent.evidence.keys import Key
+from agent.evidence.note import Checkpoint
+from agent.evidence.ship import read_notes, ship
 
 KEY = Key("host1/containment-agent", bytes(32))
 NOTES = [Checkpoint(KEY.public.name, size, bytes(32)).signed(KEY.public, KEY.sign) for size in (7, 8)]

@@ -13,16 +13,16 @@ import pytest
 import actions
 import agent.parsers
 import agent.sensors
-from agent import rates
 from agent.action import discover
 from agent.event import Catalogue, Event, gather
-from agent.located import Problem
-from agent.parser import Scan, discover_parsers
+from agent.grammar.located import Problem
+from agent.grammar.policy_reader import read_policies
 from agent.policy import Policy
-from agent.policy_reader import read_policies
-from agent.policy_tests import Report, examples, run
 from agent.schema import address
-from agent.watch import Watch
+from agent.streams import rates
+from agent.streams.parser import Scan, discover_parsers
+from agent.watching.policy_tests import Report, examples, run
+from agent.watching.watch import Watch
 
 SHELF = Path(__file__).parent.parent / "policies"
 FILES = {path.name: path.read_text() for path in sorted(SHELF.glob("*.yaml"))}

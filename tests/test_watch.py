@@ -12,7 +12,7 @@ from agent.event import Event, Value
 from agent.policy import Clause, Count, Distinct, Held, Mode, Of, Part, Policy, Window
 from agent.policy import Test as Line
 from agent.schema import address
-from agent.watch import Hit, Watch
+from agent.watching.watch import Hit, Watch
 
 FAILURE, SUCCESS = "auth.ssh.failure", "auth.ssh.success"
 ATTACKER = "203.0.113.7"

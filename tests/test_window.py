@@ -9,9 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from agent.keyed import Keyed
 from agent.policy import Count, Distinct, Held, Of
-from agent.window import CountWindow, DistinctWindow, HeldWindow, OfWindow, Window, window
+from agent.watching.keyed import Keyed
+from agent.watching.window import CountWindow, DistinctWindow, HeldWindow, OfWindow, Window, window
 
 KEYS = st.sampled_from(["a", "b", "c"])
 GAPS = st.integers(0, 40)

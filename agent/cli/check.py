@@ -53,8 +53,8 @@ def run(given: Given, name: str | None, exit_code: bool) -> Exit:
 @click.pass_obj
 def list_checks(given: Given) -> None:
     """The checks of agent.yaml, with how often each is asked."""
-    from agent.explain import spell_value
     from agent.schema import spell
+    from agent.watching.explain import spell_value
 
     rows = []
     for name, entry in given.read_config().checks.items():

@@ -15,8 +15,8 @@ from agent.cli.given import Given, Noun, plainly
 from agent.cli.show import At, Columns
 
 if TYPE_CHECKING:
-    from agent.evidence import Verdict
-    from agent.journal_read import Reader
+    from agent.evidence.journal_read import Reader
+    from agent.evidence.merkle import Verdict
     from agent.record import Stored
 
 RECORDS: Final[Columns] = {
@@ -52,7 +52,7 @@ def verify(given: Given, checkpoints: tuple[Path, ...], vkey: str | None, db: Pa
     Whoever is root on this host can rewrite the journal together with its checkpoints; only checkpoints that were kept
     elsewhere show that.
     """
-    from agent.ship import read_notes
+    from agent.evidence.ship import read_notes
 
     outside = [note for file in checkpoints for note in read_notes(file.read_text(encoding="utf-8", errors="replace"))]
     if checkpoints and not outside:
@@ -98,7 +98,7 @@ def _tell(given: Given, verdict: Verdict, outside: int) -> None:
 @click.pass_obj
 def export(given: Given, target: Path, vkey: str | None, db: Path | None) -> None:
     """Write a bundle that a third party checks with the public key and openssl alone."""
-    from agent.bundle import export as write
+    from agent.evidence.bundle import export as write
 
     with _reader(given, db) as (reader, path):
         made = write(reader, target, vkey=_key(path, vkey))
@@ -147,10 +147,10 @@ def _row(one: Stored) -> dict[str, Any]:
 
 @contextmanager
 def _reader(given: Given, db: Path | None) -> Iterator[tuple[Reader, Path]]:
-    from agent.bundle import CannotExport
-    from agent.journal_file import CannotUseJournal
-    from agent.journal_read import read_only
-    from agent.note import BadNote
+    from agent.evidence.bundle import CannotExport
+    from agent.evidence.journal_file import CannotUseJournal
+    from agent.evidence.journal_read import read_only
+    from agent.evidence.note import BadNote
 
     path = db or given.read_config().journal
     with plainly(CannotUseJournal, CannotExport, BadNote), read_only(path) as reader:

@@ -17,7 +17,7 @@ from agent.cli.ends import Exit, Stop
 from agent.cli.show import Show
 
 if TYPE_CHECKING:
-    from agent.config import Config
+    from agent.grammar.config import Config
 
 
 @dataclass(frozen=True)
@@ -92,7 +92,7 @@ def plainly(*also: type[Exception]) -> Iterator[None]:
     `also` are more exceptions whose text is a sentence with its mend.
     """
     from agent.action import CannotReach
-    from agent.problem import Problems
+    from agent.grammar.problem import Problems
 
     expected: tuple[type[Exception], ...] = (CannotReach, *also)
     try:

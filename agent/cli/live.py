@@ -16,7 +16,7 @@ from agent.cli.show import Ink, Show
 from agent.event import CHECK, Event
 from agent.record import Record
 from agent.say import sentence
-from agent.sensor import SENSOR
+from agent.streams.sensor import SENSOR
 from agent.visible import CUT, visible
 
 _MARKS: Final[Mapping[str, tuple[str, str]]] = {

@@ -37,7 +37,7 @@ def rehearse(given: Given, name: str, params: Mapping[str, str]) -> Rehearsed:
         Stop: no such action, parameters that do not fit, or a system that cannot be asked.
     """
     from agent import wiring
-    from agent.config import Config
+    from agent.grammar.config import Config
     from agent.guard import touches
 
     config = given.read_config() if given.config or given.config_path.exists() else Config()
@@ -57,7 +57,7 @@ def bind(name: str, params: Mapping[str, str]) -> Any:
     """
     from agent import wiring
     from agent.action import from_text
-    from agent.problem import did_you_mean
+    from agent.grammar.problem import did_you_mean
 
     actions = wiring.catalogue(None).actions
     if name not in actions:

@@ -45,8 +45,8 @@ def check(given: Given, paths: tuple[Path, ...]) -> Exit:
 
     Warnings tell what is allowed and unwise; they change nothing about the exit code.
     """
-    from agent.policy_reader import read_policies
-    from agent.problem import Problems
+    from agent.grammar.policy_reader import read_policies
+    from agent.grammar.problem import Problems
     from agent.wiring import parse
 
     files = policy_files.texts(policy_files.named(given, paths))
@@ -76,9 +76,9 @@ def check(given: Given, paths: tuple[Path, ...]) -> Exit:
 @click.pass_obj
 def test(given: Given, paths: tuple[Path, ...]) -> Exit:
     """Run the examples in policies, and files of tests, in virtual time. Exits with 1 where one fails."""
-    from agent import policy_tests
-    from agent.policy_reader import read_policies
-    from agent.policy_test_files import read_tests
+    from agent.grammar.policy_reader import read_policies
+    from agent.watching import policy_tests
+    from agent.watching.policy_test_files import read_tests
     from agent.wiring import parse
 
     known = policy_files.catalogue(given)
@@ -109,7 +109,7 @@ def _beside(file: Path, other: str) -> str:
 @click.pass_obj
 def schema(given: Given) -> None:
     """The JSON Schema of policies, for editors; it knows the kinds, actions and lists of this host."""
-    from agent.policy_schema import schema as make
+    from agent.grammar.policy_schema import schema as make
 
     click.echo(json.dumps(make(policy_files.catalogue(given)), indent=1))
 

@@ -16,7 +16,7 @@ from agent.cli.given import Given, Verb, plainly
 
 if TYPE_CHECKING:
     from agent.event import Event
-    from agent.watch import Watch
+    from agent.watching.watch import Watch
 
 MOST: Final = 200_000
 """Stored events that fill the windows."""
@@ -40,8 +40,8 @@ def explain(given: Given, incident: str, log: str, parser: str, written: str) ->
 
     The windows are as full as the journal of this host makes them; without one they are empty. Nothing is counted.
     """
-    from agent.explain import explain as tell
-    from agent.explain import text
+    from agent.watching.explain import explain as tell
+    from agent.watching.explain import text
 
     if sum(map(bool, (incident, log, written))) != 1:
         raise Stop(Exit.USAGE, "cannot explain: name one of an incident, --log LINE with --parser, or --event JSON")
@@ -60,7 +60,7 @@ def explain(given: Given, incident: str, log: str, parser: str, written: str) ->
 
 
 def _watch(given: Given) -> Watch:
-    from agent.watch import Watch
+    from agent.watching.watch import Watch
     from agent.wiring import read_policies
 
     config = given.read_config()
@@ -70,7 +70,7 @@ def _watch(given: Given) -> Watch:
 
 
 def _of_line(line: str, parser: str) -> Event:
-    from agent.parser import discover_parsers
+    from agent.streams.parser import discover_parsers
     from agent.wiring import parse
 
     known = discover_parsers()
@@ -88,7 +88,7 @@ def _of_line(line: str, parser: str) -> Event:
 
 def _of_json(given: Given, written: str) -> Event:
     from agent.event import Event
-    from agent.problem import did_you_mean
+    from agent.grammar.problem import did_you_mean
 
     try:
         fields: Any = json.loads(written)
@@ -112,8 +112,8 @@ def _of_json(given: Given, written: str) -> Event:
 
 def _fill(given: Given, watch: Watch, now: float) -> None:
     """Count in what the agent stored lately, where this user may read it."""
-    from agent.journal_file import CannotUseJournal
-    from agent.journal_read import read_only
+    from agent.evidence.journal_file import CannotUseJournal
+    from agent.evidence.journal_read import read_only
 
     try:
         with read_only(given.read_config().journal) as reader:
@@ -128,8 +128,8 @@ def _fill(given: Given, watch: Watch, now: float) -> None:
 def _of_incident(given: Given, watch: Watch, incident: str) -> Event:
     """The event that the incident's latest finding came of, with all that was seen before it counted in."""
     from agent.event import Event
-    from agent.journal_file import CannotUseJournal
-    from agent.journal_read import read_only
+    from agent.evidence.journal_file import CannotUseJournal
+    from agent.evidence.journal_read import read_only
 
     with plainly(CannotUseJournal), read_only(given.read_config().journal) as reader:
         found = [one for one in reader.records(incident=incident, limit=MOST) if one.record.kind == "finding"]

@@ -16,8 +16,8 @@ def run(given: Given, dry_run: bool) -> None:
 
     SIGHUP reads the policies again. On a terminal it shows what it sees and does, elsewhere it writes log lines.
     """
-    from agent.journal import CannotUseJournal
-    from agent.keys import CannotUseKey
+    from agent.evidence.journal import CannotUseJournal
+    from agent.evidence.keys import CannotUseKey
     from agent.wiring import build
 
     config = given.read_config()

@@ -19,10 +19,10 @@ from functools import lru_cache
 from typing import Any, Final
 
 from agent.event import Kind, Value
-from agent.parser import Said, parser
-from agent.rates import MEASURED, SOURCE, STATS, Hit, Tally
 from agent.schema import canonical
-from agent.syslog import exact_time
+from agent.streams.parser import Said, parser
+from agent.streams.rates import MEASURED, SOURCE, STATS, Hit, Tally
+from agent.streams.syslog import exact_time
 
 REQUEST: Final = Kind(
     "http.request",

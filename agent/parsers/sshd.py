@@ -21,8 +21,8 @@ import re
 from typing import Final
 
 from agent.event import Kind, Value
-from agent.parser import Said, parser
 from agent.schema import canonical
+from agent.streams.parser import Said, parser
 
 FAILURE: Final = Kind(
     "auth.ssh.failure",

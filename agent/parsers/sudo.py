@@ -10,7 +10,7 @@ import re
 from typing import Final
 
 from agent.event import Kind, Value
-from agent.parser import Said, parser
+from agent.streams.parser import Said, parser
 
 FAILURE: Final = Kind(
     "auth.sudo.failure",

@@ -24,8 +24,8 @@ from typing import Any, Final
 
 from agent.action import CannotReach
 from agent.event import Event
-from agent.parser import LONGEST_RAW, Parser, discover_parsers
-from agent.sensor import Backoff, Deliver, Outlet, sensor
+from agent.streams.parser import LONGEST_RAW, Parser, discover_parsers
+from agent.streams.sensor import Backoff, Deliver, Outlet, sensor
 
 _FIELDS: Final = "MESSAGE,_COMM,_UID,_EXE"
 _LONGEST_ENTRY: Final = 1 << 20

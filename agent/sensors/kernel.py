@@ -16,7 +16,7 @@ from typing import ClassVar, Final
 
 from agent.event import Event, Kind, Value
 from agent.schema import Duration
-from agent.sensor import Deliver, Outlet, sensor
+from agent.streams.sensor import Deliver, Outlet, sensor
 
 SYN: Final = Kind(
     "net.syn",

@@ -6,11 +6,11 @@ import threading
 import time
 from pathlib import Path
 
-from agent.follow import Follower
-from agent.inotify import Wake
-from agent.parser import Scan, discover_parsers
 from agent.schema import Flag
-from agent.sensor import Backoff, Deliver, Outlet, sensor
+from agent.streams.follow import Follower
+from agent.streams.inotify import Wake
+from agent.streams.parser import Scan, discover_parsers
+from agent.streams.sensor import Backoff, Deliver, Outlet, sensor
 
 _POLL = 0.25
 

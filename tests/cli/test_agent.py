@@ -304,7 +304,7 @@ def test_the_evidence_holds_and_a_bundle_of_it_can_be_taken_away(agent: Agent) -
 def test_the_wrong_key_does_not_verify(agent: Agent) -> None:
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-    from agent.note import PublicKey
+    from agent.evidence.note import PublicKey
 
     other = PublicKey("test1/containment-agent", Ed25519PrivateKey.generate().public_key().public_bytes_raw())
 

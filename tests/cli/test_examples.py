@@ -41,7 +41,7 @@ def lived_in() -> Iterator[Agent]:
 
 
 def _checkpoint(agent: Agent) -> str:
-    from agent.journal_read import read_only
+    from agent.evidence.journal_read import read_only
 
     with read_only(agent.home / "state" / "journal.db") as reader:
         return reader.checkpoints()[-1].note

@@ -13,8 +13,8 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Any, Final, Self
 
-from agent.journal_file import CannotUseJournal
-from agent.journal_read import Reader, read_only
+from agent.evidence.journal_file import CannotUseJournal
+from agent.evidence.journal_read import Reader, read_only
 from agent.record import Stored
 from agent.say import sentence
 from tests.cli.command import CONTAIN, ROOT, Said, Terminal, environment

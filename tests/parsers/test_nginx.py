@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from agent.event import Event, Value
-from agent.parser import Said, Scan, discover_parsers
+from agent.streams.parser import Said, Scan, discover_parsers
 
 AT = datetime(2026, 11, 23, 6, 0, 1, tzinfo=UTC).timestamp()
 COMBINED = '{ip} - {user} [{time}] "{request}" {status} 1234 "https://a.example/" "Mozilla/5.0 (X11)"\n'

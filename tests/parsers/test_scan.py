@@ -8,8 +8,8 @@ from datetime import UTC, datetime
 import pytest
 
 from agent.event import Event
-from agent.parser import Scan, discover_parsers
-from agent.syslog import split
+from agent.streams.parser import Scan, discover_parsers
+from agent.streams.syslog import split
 
 SEEN = 1795413700.0  # 2026-11-23T06:01:40Z
 SSHD = b"Nov 23 06:00:01 db1 sshd[812]: Failed password for root from 203.0.113.7 port 22 ssh2\n"

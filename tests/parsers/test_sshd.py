@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from agent.event import Event
-from agent.parser import Scan, discover_parsers
+from agent.streams.parser import Scan, discover_parsers
 
 CORPUS = Path(__file__).parent.parent / "corpus"
 SEEN = 1795413700.0  # 2026-11-23T06:01:40Z

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from agent.parser import Said, Scan, discover_parsers
+from agent.streams.parser import Said, Scan, discover_parsers
 
 
 def read(text: str) -> Said | None:

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 
-from agent.sensor import Batch, Sensor
+from agent.streams.sensor import Batch, Sensor
 
 Start = Callable[..., "Running"]
 JOURNALD = Path("/lib/systemd/systemd-journald")

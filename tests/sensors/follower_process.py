@@ -6,8 +6,8 @@ import sqlite3
 import sys
 import threading
 
-from agent.sensor import Batch
 from agent.sensors.logfile import Logfile
+from agent.streams.sensor import Batch
 
 SCHEMA = """
 pragma journal_mode=wal;

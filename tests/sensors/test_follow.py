@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from agent.follow import Follower
-from agent.tail import LONGEST_LINE, TURN
+from agent.streams.follow import Follower
+from agent.streams.tail import LONGEST_LINE, TURN
 
 
 @pytest.fixture

@@ -10,8 +10,8 @@ from pathlib import Path
 import psutil
 import pytest
 
-from agent.sensor import Batch
 from agent.sensors.journald import Journald
+from agent.streams.sensor import Batch
 from tests.sensors.conftest import Journal, Running, Start
 
 FAILED = b"Failed password for %b from 203.0.113.7 port 22 ssh2"

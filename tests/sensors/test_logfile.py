@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from agent.sensor import Batch
 from agent.sensors.logfile import Logfile
+from agent.streams.sensor import Batch
 from tests.sensors.conftest import Running, Start
 
 LINE = "Nov 23 06:00:01 db1 sshd[812]: Failed password for {user} from 203.0.113.7 port 22 ssh2\n"

@@ -1,0 +1,244 @@
+"""agent.yaml: what this agent watches, asks, must never touch, and where things lie. Read with the machinery of policies.
+
+`read_config` is pure. `find` and `connection` read files, and nothing else here does.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, fields, replace
+from datetime import timedelta
+from pathlib import Path
+from typing import Any, Final
+
+from agent.action import CannotReach
+from agent.event import Catalogue
+from agent.grammar.config_keys import CheckOptions, ConfigKeys, EvidenceKeys, LimitKeys, PostgresKeys, SensorOptions
+from agent.grammar.located import LARGEST, Node, Place, Problem, Problems, did_you_mean, scan
+from agent.grammar.pick import Picked, Shelf, pick
+from agent.grammar.typed import record, values_of
+from agent.policy import Limits, Mode, Rate
+from agent.schema import Address, spell
+
+LIMITS: Final = Limits(Rate(100, timedelta(minutes=10)), 2000, timedelta(minutes=1))
+"""What all policies together must not exceed, where agent.yaml says nothing."""
+MOST_FILES: Final = 2_000
+_TESTS: Final = re.compile(r"^tests:", re.MULTILINE)
+_PASSWORD: Final = re.compile(r"(?<=://)[^\s/@:]*:.*(?=@)|(?<=password)[\"']?\s*[=:].+", re.IGNORECASE)
+"""The user and password of a URL, or whatever stands behind the word; rather too much than too little."""
+
+
+@dataclass(frozen=True)
+class Asked:
+    """A check with its parameters, how often it is asked, and how long it may take."""
+
+    question: Any
+    every: timedelta
+    timeout: timedelta
+
+
+@dataclass(frozen=True)
+class Config:
+    """All of agent.yaml, typed. `sensors` are instances ready to run; paths are relative to the working directory."""
+
+    host: str = ""
+    state: Path = Path("/var/lib/containment-agent")
+    socket: Path = Path("/run/containment-agent/agent.sock")
+    policies: tuple[Path, ...] = (Path("/etc/containment-agent/policies"),)
+    mode: Mode = "dry_run"
+    never_touch: tuple[Address, ...] = ()
+    lists: Mapping[str, tuple[Address, ...]] = field(default_factory=dict)
+    limits: Limits = LIMITS
+    sensors: Mapping[str, Any] = field(default_factory=dict)
+    checks: Mapping[str, Asked] = field(default_factory=dict)
+    postgres: Mapping[str, PostgresKeys] = field(default_factory=dict)
+    ssh_ports: tuple[int, ...] = (22,)
+    evidence: EvidenceKeys = field(default_factory=EvidenceKeys)
+
+    @property
+    def journal(self) -> Path:
+        """The file that evidence and state are kept in."""
+        return self.state / "journal.db"
+
+
+def read_config(text: str, name: str, *, sensors: Mapping[str, type[Any]], checks: Mapping[str, type[Any]]) -> Config:
+    """The configuration in the text of a file called `name`; `sensors` and `checks` are the types it may use, by name.
+
+    Raises:
+        Problems: something is wrong; all of it. Passwords do not show in the lines that problems quote.
+    """
+    documents, found = scan(text, name)
+    root = documents[0] if documents else Node({}, Place(name, 1, 1))
+    found += [
+        Problem(other.place, "a second document", "agent.yaml is a single one; take the --- away") for other in documents[1:]
+    ]
+    config = _ConfigReader(root, found, sensors, checks).read()
+    if found or config is None:
+        raise Problems([_without_password(one) for one in found])
+    return config
+
+
+def with_lists(catalogue: Catalogue, config: Config) -> Catalogue:
+    """The catalogue with the lists of agent.yaml, which policies name."""
+    return replace(catalogue, lists=config.lists)
+
+
+class _ConfigReader:
+    """Reads the one document; whatever is wrong goes to `found`."""
+
+    def __init__(
+        self, root: Node, found: list[Problem], sensors: Mapping[str, type[Any]], checks: Mapping[str, type[Any]]
+    ) -> None:
+        self.root, self.found = root, found
+        self.sensor_shelf = Shelf("sensor type", "sensor", sensors, SensorOptions)
+        self.check_shelf = Shelf("check type", "check", checks, CheckOptions)
+
+    def read(self) -> Config | None:
+        given = values_of(self.root, ConfigKeys, self.found)
+        systems = given.get("systems")
+        postgres = systems.postgres if systems is not None else {}
+        made: dict[str, Any] = {
+            "sensors": self._sensors(_readable(given.get("sensors"))),
+            "checks": self._checks(_readable(given.get("checks")), postgres if "systems" not in given or systems else None),
+            "postgres": postgres,
+            "limits": _limits(given.get("limits")),
+        }
+        if self.found:
+            return None
+        plain = {name: value for name, value in given.items() if name in _PLAIN}
+        return Config(**plain, **made)
+
+    def _sensors(self, nodes: Mapping[str, Node]) -> dict[str, Any]:
+        made = {name: self._instance(name, node, self.sensor_shelf)[1] for name, node in nodes.items()}
+        first: dict[str, str] = {}
+        for name, sensor in made.items():
+            source = getattr(sensor, "source", name)
+            if first.setdefault(source, name) != name and sensor is not None:
+                hint = "one sensor can have several parsers, as in parsers: [sshd, sudo]"
+                self.found.append(Problem(nodes[name].place, f"`{name}` reads the same as `{first[source]}`", hint))
+        return made
+
+    def _checks(self, nodes: Mapping[str, Node], postgres: Mapping[str, Any] | None) -> dict[str, Asked]:
+        """The checks; `postgres` are the known instances, None where they could not be read."""
+        made = {}
+        for name, node in nodes.items():
+            picked, question = self._instance(name, node, self.check_shelf)
+            if picked is None or question is None:
+                continue
+            every = picked.options.get("every") or _EVERY
+            timeout = picked.options.get("timeout") or min(_TIMEOUT, every)
+            if timeout > every:
+                place = node.pairs["timeout" if "timeout" in node.pairs else "every"].value.place
+                text = f"a timeout of {spell(timeout)} is longer than the {spell(every)} from one time to the next"
+                self.found.append(Problem(place, text, f"write at most {spell(every)}, or ask less often"))
+            if postgres is not None:
+                self._known_instance(picked, question, postgres)
+            made[name] = Asked(question, every, timeout)
+        return made
+
+    def _instance(self, name: str, node: Node, shelf: Shelf) -> tuple[Picked | None, Any]:
+        """What a sensor or a check names, and the instance of it; None where that could not be read."""
+        if name in shelf.choices and isinstance(node.value, dict) and not node.value.keys() & shelf.choices.keys():
+            hint = f"name it, and put the type inside: my-{name}: {{{name}: {node.written}}}"
+            self.found.append(Problem(node.place, f"`{name}` is a {shelf.noun}, and stands where a name belongs", hint))
+            return None, None
+        picked = pick(node, shelf, self.found)
+        if picked is None or picked.name is None:
+            return picked, None
+        given = Node({}, picked.key.place) if picked.given.empty else picked.given
+        owner = Node(picked.name, picked.key.place)
+        return picked, record(given, shelf.choices[picked.name], self.found, picked.excused, owner)
+
+    def _known_instance(self, picked: Picked, question: Any, postgres: Mapping[str, Any]) -> None:
+        if "postgres" not in getattr(question, "needs", {}) or question.instance in postgres:
+            return
+        place = picked.given.pairs["instance"].value.place if "instance" in picked.given.pairs else picked.key.place
+        hint = did_you_mean(question.instance, postgres) or f"add it: systems: {{postgres: {{{question.instance}: {{dsn: …}}}}}}"
+        self.found.append(Problem(place, f"no PostgreSQL is called `{question.instance}` under systems", hint))
+
+
+_EVERY: Final = timedelta(seconds=10)
+_TIMEOUT: Final = timedelta(seconds=3)
+_PLAIN: Final = frozenset(one.name for one in fields(Config)) - {"sensors", "checks", "postgres", "limits"}
+
+
+def _readable(nodes: Mapping[str, Node | None] | None) -> dict[str, Node]:
+    """The nodes that are not broken."""
+    return {name: node for name, node in (nodes or {}).items() if node is not None}
+
+
+def _limits(keys: LimitKeys | None) -> Limits:
+    if keys is None:
+        return LIMITS
+    return Limits(keys.max or LIMITS.max, keys.max_active or LIMITS.max_active, keys.cooldown or LIMITS.cooldown)
+
+
+def _without_password(problem: Problem) -> Problem:
+    """The problem, with stars for passwords in everything it quotes, as many as there were characters."""
+    place = replace(problem.place, source=_stars(problem.place.source))
+    return replace(problem, place=place, text=_stars(problem.text), hint=_stars(problem.hint))
+
+
+def _stars(text: str) -> str:
+    return _PASSWORD.sub(lambda found: "*" * len(found[0]), text)
+
+
+# Files -------------------------------------------------------------------------------------------------------------------
+
+
+def find(paths: Sequence[Path]) -> dict[str, str]:
+    """The policy files at the paths by name: YAML files, those inside directories included; files of policy tests are left out.
+
+    Bytes that are no UTF-8 stay in as lone surrogates, so that the reader can say where they are.
+
+    Raises:
+        CannotReach: a path is not there, cannot be read, or there are more than 2,000 files.
+    """
+    files: dict[str, str] = {}
+    for path in paths:
+        for file in _inside(path):
+            text = _text(file)
+            if not _TESTS.search(text):
+                files[str(file)] = text
+        if len(files) > MOST_FILES:
+            raise CannotReach(f"cannot read policies: more than {MOST_FILES} files in {path}; is this the right directory?")
+    return files
+
+
+def _inside(path: Path) -> Iterable[Path]:
+    if not path.is_dir():
+        return [path]
+    return sorted(one for one in path.rglob("*") if one.suffix in (".yaml", ".yml") and one.is_file())
+
+
+def _text(path: Path) -> str:
+    try:
+        with path.open("rb") as file:
+            return file.read(LARGEST + 1).decode("utf-8", "surrogateescape")
+    except OSError as error:
+        raise CannotReach(f"cannot read {path}: {error.strerror}; see `policies:` in agent.yaml") from error
+
+
+def connection(name: str, one: PostgresKeys) -> str:
+    """The connection string for libpq, with the password of `password_file` in it: never log it.
+
+    Raises:
+        CannotReach: the password file cannot be read, or any user of this host can read it.
+    """
+    from psycopg.conninfo import make_conninfo
+
+    given = {"host": one.host, "port": one.port, "user": one.user, "dbname": one.database}
+    if one.password_file is not None:
+        given["password"] = _password(name, one.password_file)
+    return make_conninfo(one.dsn, **{key: value for key, value in given.items() if value})
+
+
+def _password(name: str, path: Path) -> str:
+    try:
+        if path.stat().st_mode & 0o007:
+            raise CannotReach(f"cannot log in to PostgreSQL {name}: everybody can read {path}; chmod o= {path}")
+        return path.read_text(encoding="utf-8").strip()
+    except (OSError, UnicodeDecodeError) as error:
+        why = error.strerror if isinstance(error, OSError) else "it is not UTF-8"
+        raise CannotReach(f"cannot log in to PostgreSQL {name}: cannot read {path}: {why}") from error

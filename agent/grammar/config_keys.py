@@ -1,0 +1,147 @@
+"""The keys of agent.yaml: what each value is, and one line about it. config.py reads files against these classes."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import timedelta
+from pathlib import Path
+from typing import Annotated, ClassVar, Final, Literal
+
+from annotated_types import Interval
+from pydantic import AfterValidator
+
+from agent.grammar.located import Node
+from agent.grammar.policy_keys import RateLine
+from agent.grammar.typed import About, Later
+from agent.schema import Address, Duration, Port, Size, rough, spell
+
+_CHECKPOINTS: Final = "one is made after each minute in which something was recorded"
+_SERVICES: Final = "until then: actions know the services of /etc/services, or write ports: [80, 443]"
+SHORTEST: Final = timedelta(seconds=1)
+_SECRET: Final = re.compile(r"://[^\s/@:]*:.*@|\bpassword\s*=", re.IGNORECASE)
+
+
+def _version(text: str) -> str:
+    if text != "1":
+        raise ValueError(f"this agent reads version 1, not `{text}`; write version: 1, or use an agent that knows it")
+    return text
+
+
+def _period(span: timedelta) -> timedelta:
+    if span < SHORTEST:
+        raise ValueError(f"{rough(span)} is too short; the shortest time here is {spell(SHORTEST)}")
+    return span
+
+
+def _open(dsn: str) -> str:
+    """A connection string without a password: this file is shown, copied and quoted in problems."""
+    if _SECRET.search(dsn):
+        raise ValueError("a password does not stand in agent.yaml; put it into a file and name that: password_file: …")
+    return dsn
+
+
+Version = Annotated[str, AfterValidator(_version)]
+Period = Annotated[Duration, AfterValidator(_period)]
+Dsn = Annotated[str, AfterValidator(_open)]
+
+
+@dataclass(frozen=True)
+class LimitKeys:
+    """What all policies together must not exceed; a policy's own guard can only be tighter."""
+
+    max: Annotated[RateLine | None, About("at most so many mitigations, as in 100 per 10m")] = None
+    max_active: Annotated[Annotated[int, Interval(ge=1, le=1_000_000)] | None, About("at most so many in force at once")] = None
+    cooldown: Annotated[Duration | None, About("after acting on a target, leave it alone so long")] = None
+
+
+@dataclass(frozen=True)
+class SensorOptions:
+    """What may stand beside the type of a sensor: nothing yet."""
+
+    elsewhere: ClassVar[Mapping[str, str]] = {"type": "the type is the key itself: auth: {logfile: {path: …, parsers: [sshd]}}"}
+
+
+@dataclass(frozen=True)
+class CheckOptions:
+    """What may stand beside the type of a check."""
+
+    every: Annotated[Period | None, About("ask so often, as in 10s")] = None
+    timeout: Annotated[Period | None, About("an answer that takes longer is unknown, as in 3s")] = None
+
+    elsewhere: ClassVar[Mapping[str, str]] = {
+        "interval": "write every: 10s",
+        "for": "how many bad answers count stands in a policy: for: 3 of 5",
+        "type": "the type is the key itself: shop: {http: {url: …}, every: 10s}",
+    }
+
+
+@dataclass(frozen=True)
+class PostgresKeys:
+    """How to reach one PostgreSQL server: a connection string, or its parts."""
+
+    dsn: Annotated[Dsn, About("a connection string or URL, without a password")] = ""
+    host: Annotated[str, About("its name, address, or the directory of its socket")] = ""
+    port: Annotated[Port | None, About("5432 where nothing is said")] = None
+    user: Annotated[str, About("the agent's own role, as in agent")] = ""
+    database: Annotated[str, About("any database that the role may connect to, as in postgres")] = ""
+    password_file: Annotated[Path | None, About("a file that only the agent can read, with the password in it")] = None
+
+    elsewhere: ClassVar[Mapping[str, str]] = {
+        "password": "put it into a file and name that: password_file: …",
+        "dbname": "write database: …",
+    }
+
+    def __post_init__(self) -> None:
+        """Either way, and not both."""
+        if self.dsn and (self.host or self.port or self.user or self.database):
+            raise ValueError("dsn beside host, port, user or database; write everything into one of them")
+        if not self.dsn and not self.host:
+            raise ValueError("this says nowhere to connect to; write dsn: …, or host: … and user: …")
+
+
+@dataclass(frozen=True)
+class SystemKeys:
+    """The outside systems that the agent can ask, by name."""
+
+    postgres: Annotated[Mapping[str, PostgresKeys], About("PostgreSQL servers by name, as in {main: {dsn: …}}")]
+
+
+@dataclass(frozen=True)
+class EvidenceKeys:
+    """How long the record of what was seen is kept; what was done is kept for ever."""
+
+    keep_events: Annotated[Duration, About("keep events so long, as in 7d")] = timedelta(days=7)
+    keep_size: Annotated[Size, About("and at most so much of them, as in 1GiB")] = 1 << 30
+    checkpoint_every: Annotated[Node | None, Later(_CHECKPOINTS)] = None
+
+
+@dataclass(frozen=True)
+class ConfigKeys:
+    """All of agent.yaml."""
+
+    version: Annotated[Version, About("the version of this file's grammar: write version: 1")]
+    host: Annotated[str, About("this host's name in events and notices; its own name where nothing is said")] = ""
+    state: Annotated[Path, About("the directory of the journal and the key")] = Path("/var/lib/containment-agent")
+    socket: Annotated[Path, About("where the agent listens for `contain`")] = Path("/run/containment-agent/agent.sock")
+    policies: Annotated[tuple[Path, ...], About("directories and files of policies")] = ()
+    mode: Annotated[Literal["dry_run", "enforce"], About("for policies that say nothing of their own")] = "dry_run"
+    never_touch: Annotated[tuple[Address, ...], About("addresses that no action may ever reach")] = ()
+    lists: Annotated[Mapping[str, tuple[Address, ...]] | None, About("addresses by the names that policies use")] = None
+    limits: Annotated[LimitKeys | None, About("what all policies together must not exceed")] = None
+    sensors: Annotated[Mapping[str, Node] | None, About("what is read, as in auth: {logfile: {path: …, parsers: [sshd]}}")] = None
+    checks: Annotated[Mapping[str, Node] | None, About("what is asked, as in shop: {http: {url: …}, every: 10s}")] = None
+    systems: Annotated[SystemKeys | None, About("outside systems that checks and actions need")] = None
+    ssh_ports: Annotated[tuple[Port, ...], About("where sshd listens; whoever is logged in there is never blocked")] = (22,)
+    evidence: Annotated[EvidenceKeys | None, About("how long events are kept")] = None
+    services: Annotated[Node | None, Later(_SERVICES)] = None
+
+    elsewhere: ClassVar[Mapping[str, str]] = {
+        "policy": "policies stand in files of their own, named by `policies: [directory]`",
+        "dry_run": "write mode: dry_run",
+        "whitelist": "addresses that are never touched stand in `never_touch`",
+        "ignoreip": "addresses that are never touched stand in `never_touch`",
+        "postgres": "write systems: {postgres: {main: {dsn: …}}}",
+        "notify": "notifications are not supported yet",
+    }
