@@ -22,7 +22,7 @@ _SENTENCES: Final = {
     "skipped": "{incident} {action} is not needed: {because}",
     "intent": "{mitigation} will {does}, until {until} ({actor}: {because})",
     "would": "dry run: {mitigation} would {does}, until {until} ({actor}: {because})",
-    "in_force": "{mitigation} is in force until {until}, read back from the system",
+    "in_force": "{mitigation} is in force until {until}, read back from the system{contained}",
     "failed": "{mitigation} failed: {error}",
     "not_verified": "{mitigation} does not hold: {error}",
     "late": "{mitigation} is in doubt: {error}",
@@ -62,6 +62,7 @@ class _Words(dict[str, Any]):
         self["until"] = clock(body.get("until"))
         self["names"] = _names(body)
         self["reason"] = f": {body['because']}" if body.get("because") else ""
+        self["contained"] = f"; {record.incident} is contained" if body.get("contains") else ""
         self["culprit"] = f" after {body['who']} changed the system" if body.get("who") else ""
         self["open_count"], self["policy_count"] = len(body.get("open", ())), len(body.get("policies", ()))
         if (change := body.get("change")) is not None:

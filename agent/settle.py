@@ -38,8 +38,8 @@ def started(turn: Turn, version: str) -> None:
         turn.do(Verify(jobs(rest)))
 
 
-def outcome(turn: Turn, one: Outcome, incident: str) -> None:
-    """Close an intent by what came of it."""
+def outcome(turn: Turn, one: Outcome, incident: str, *, contains: bool = False) -> None:
+    """Close an intent by what came of it; `contains` where that makes the incident contained."""
     state = turn.agent.state
     mitigation = state.mitigations.get(one.mitigation)
     if mitigation is None:
@@ -49,7 +49,7 @@ def outcome(turn: Turn, one: Outcome, incident: str) -> None:
         turn.note("late", {"error": one.error}, incident=incident, mitigation=one.mitigation)
         return
     if one.result == "in_force":
-        _holds(turn, mitigation, "in_force", {"until": mitigation.until, "found": list(one.found)})
+        _holds(turn, mitigation, "in_force", {"until": mitigation.until, "found": list(one.found), "contains": contains})
         return
     kind = "not_verified" if one.result == "not_verified" else "failed"
     turn.note(kind, {"error": one.error, "result": one.result}, incident=incident, mitigation=one.mitigation)

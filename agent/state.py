@@ -175,6 +175,10 @@ def _in_force(state: State, record: Record, ts: float) -> None:
     state.holder[mitigation.key] = mitigation.id
     _remember(state.repeats, mitigation.aim, (state.repeated(mitigation.aim, ts) + 1, ts))
     state.mitigations[mitigation.id] = mitigation._replace(stage="in_force")
+    incident = state.incidents.get(mitigation.incident)
+    if incident and record.body.get("contains"):
+        state.incidents[incident.id] = incident.moved("contained", ts)
+        state.unanswered.pop(incident.id, None)
 
 
 def _stage(state: State, record: Record, ts: float) -> None:

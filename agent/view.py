@@ -5,6 +5,7 @@ Keys are only ever added. Times are Unix seconds.
 
 from __future__ import annotations
 
+import heapq
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
@@ -15,6 +16,8 @@ from agent.turn import Agent
 
 MOST: Final = 1000
 """Rows in one answer; `total` says how many there are."""
+GLANCE: Final = 100
+"""Rows of each kind in a status."""
 
 Counters = Mapping[str, tuple[int, int]]
 """Packets and bytes stopped, by mitigation key."""
@@ -63,24 +66,28 @@ def incident(one: Incident) -> dict[str, Any]:
     }
 
 
-def mitigations(agent: Agent, now: float, counters: Counters, *, ended: bool = False) -> dict[str, Any]:
+def mitigations(agent: Agent, now: float, counters: Counters, *, ended: bool = False, most: int = MOST) -> dict[str, Any]:
     """Those in force (and, in a dry run, those that would be), newest first; with `ended` also the latest that are over.
 
-    `unsettled` counts those whose call is out, or whose outcome is in doubt.
+    `unsettled` counts those whose call is out or whose outcome is in doubt, `would` those of a dry run.
     """
     state = agent.state
-    rows = [one for one in state.mitigations.values() if ended or one.active]
-    rows += [one for one in state.would.values() if one.left(now) != 0.0]
-    rows.sort(key=lambda one: one.since, reverse=True)
-    unsettled = sum(one.stage in ("applying", "lifting") for one in rows)
-    return {"total": len(rows), "unsettled": unsettled, "items": [mitigation(agent, one, now, counters) for one in rows[:MOST]]}
+    held = [one for one in state.mitigations.values() if ended or one.active]
+    would = [one for one in state.would.values() if one.left(now) != 0.0]
+    newest = heapq.nlargest(most, [*held, *would], key=lambda one: one.since)
+    return {
+        "total": len(held) + len(would),
+        "unsettled": sum(one.stage in ("applying", "lifting") for one in held),
+        "would": len(would),
+        "items": [mitigation(agent, one, now, counters) for one in newest],
+    }
 
 
-def incidents(agent: Agent, *, ended: bool = False) -> dict[str, Any]:
+def incidents(agent: Agent, *, ended: bool = False, most: int = MOST) -> dict[str, Any]:
     """Open and contained ones, the most severe first; with `ended` also the latest resolved ones."""
     rows = [one for one in agent.state.incidents.values() if ended or one.phase != "resolved"]
-    rows.sort(key=lambda one: (one.phase == "resolved", one.severity, -one.last))
-    return {"total": len(rows), "items": [incident(one) for one in rows[:MOST]]}
+    first = heapq.nsmallest(most, rows, key=lambda one: (one.phase == "resolved", one.severity, -one.last))
+    return {"total": len(rows), "items": [incident(one) for one in first]}
 
 
 def policies(agent: Agent) -> dict[str, Any]:
@@ -102,8 +109,8 @@ def status(agent: Agent, now: float, counters: Counters) -> dict[str, Any]:
         "mode": "dry_run" if agent.settings.forced else agent.settings.mode,
         "modes": {mode: modes.count(mode) for mode in ("enforce", "dry_run", "off")},
         "pause": {"until": state.pause.until, "actor": state.pause.actor, "why": state.pause.why} if state.pause else None,
-        "incidents": incidents(agent),
-        "mitigations": mitigations(agent, now, counters),
+        "incidents": incidents(agent, most=GLANCE),
+        "mitigations": mitigations(agent, now, counters, most=GLANCE),
         "evictions": agent.watch.evictions,
     }
 

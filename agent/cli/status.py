@@ -96,8 +96,8 @@ def _screen(show: Show, answer: Answer) -> None:
 
 
 def _head(show: Show, answer: Answer) -> None:
-    stages = Counter(one["stage"] for one in answer["mitigations"]["items"])
-    held, would = answer["mitigations"]["total"] - stages["would"], stages["would"]
+    would = answer["mitigations"]["would"]
+    held = answer["mitigations"]["total"] - would
     said = [f"{_count(answer['incidents']['total'], 'incident')} open", f"{_count(held, 'mitigation')} in force"]
     said += [f"{would} would be"] if would else []
     agent = f"agent {answer['version']}, up {span(show.now - answer['up'])}"

@@ -27,7 +27,7 @@ from agent.evidence.journal_file import CannotUseJournal, CorruptJournal, create
 from agent.evidence.journal_head import find_head
 from agent.evidence.journal_read import EVENTS_SIZES, POSITION, SNAPSHOT, Reader, SavedCheckpoint, find_events, follow, read_only
 from agent.evidence.keys import Key
-from agent.evidence.leaf import CannotRecord, nanoseconds, write_events, write_plain, write_record
+from agent.evidence.leaf import CannotRecord, nanoseconds, pack, write_events, write_plain, write_record
 from agent.evidence.merkle import genesis, leaf_hash
 from agent.evidence.note import Checkpoint
 from agent.evidence.redact import Redactor
@@ -243,7 +243,7 @@ class Journal:
         if self._redact.suspects(body):  # whose lines hold a secret pay for it, not every line of the burst
             body = b"[%b]" % b",".join(self._redact.clean([write_events([event])[1:-1] for event in events]))
         seen = [event.seen for event in events]
-        return [(min(seen), max(seen), body)]
+        return [(min(seen), max(seen), pack(body))]
 
     def _seal(self, size: int, chain: bytes, plain: bytes) -> bytes:
         return hmac.digest(self._key.derive("snapshot"), b"%d %b %b" % (size, chain, plain), "sha256")

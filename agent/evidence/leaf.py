@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import zlib
 from collections.abc import Mapping, Sequence
 from dataclasses import fields, is_dataclass
 from typing import Any, NoReturn
@@ -72,15 +73,20 @@ def read_record(seq: int, leaf: bytes, chain: bytes) -> Stored:
         raise ValueError(f"it has no {error}") from None
 
 
-def read_events(batch: bytes) -> list[Event]:
+def pack(batch: bytes) -> bytes:
+    """Events as they are stored: log lines are much alike, and a thirtieth of the bytes is written in less time than all."""
+    return zlib.compress(batch, 1)
+
+
+def read_events(packed: bytes) -> list[Event]:
     """The events of one commit, in order.
 
     Raises:
         ValueError: these are no events of ours.
     """
     try:
-        return [Event(*one) for one in from_json(batch)]
-    except TypeError as error:
+        return [Event(*one) for one in from_json(zlib.decompress(packed))]
+    except (TypeError, zlib.error) as error:
         raise ValueError(str(error)) from None
 
 
