@@ -10,7 +10,6 @@ import gc
 import logging
 import queue
 import signal
-import threading
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
@@ -30,10 +29,11 @@ from agent.messages import Asked, Effect, Learnt, Message, Note, Reply, Seen, St
 from agent.policy import Policy
 from agent.record import Record
 from agent.schedule import Answered, Schedule
+from agent.sensing import Sensing
 from agent.streams.sensor import Batch, Sensor
 from agent.turn import Agent, Settings, jobs, watching
 from agent.upkeep import Upkeep
-from agent.workers import Crashed, Finished, Lanes, watch_over
+from agent.workers import Crashed, Finished, Lanes
 
 log = logging.getLogger("agent")
 
@@ -41,16 +41,12 @@ FLUSH: Final = 0.25
 """Seconds that events and positions may wait for a commit when nothing came of them."""
 MANY: Final = 5000
 """Events that are committed at once, without waiting."""
-WAITING: Final = 64
-"""Batches of events that may wait in the mailbox; a sensor that would put one more waits itself."""
 A_TURN: Final = 512
 """Mailbox items worked off in one turn."""
 DRAIN: Final = 10.0
 """Seconds that calls in flight have at a stop; systemd is told."""
 ANCHOR: Final = 2.0
 """Seconds that a start waits for sensors to stand at their sources; for one whose source is not there yet, no longer."""
-REVIVE: Final = 5.0
-"""Seconds until a sensor that ended with a bug is started again."""
 SNAPSHOT: Final = 50_000
 """Records between two snapshots."""
 WARMED: Final = 200_000
@@ -96,17 +92,15 @@ class Daemon:
         self.parts, self.agent, self.journal = parts, parts.agent, parts.journal
         self._mailbox: queue.SimpleQueue[Any] = queue.SimpleQueue()
         self._lanes = Lanes(self._mailbox)
-        self._room = threading.BoundedSemaphore(WAITING)
-        self._halts: dict[str, threading.Event] = {}
         self._control: Control | None = None
         self._events: list[Event] = []
         self._positions: dict[str, str] = {}
-        self._revive: list[tuple[float, str]] = []
         self._stopping = ""
         self._drain_until = self._flush_at = self._sign_at = 0.0
         self._signs = sdnotify.watchdog_interval()
         self._snapshot_at = parts.journal.size + SNAPSHOT
         self.upkeep = Upkeep(parts.systems, parts.lifelines, self.agent, self._lanes, self._mailbox)
+        self._sensing = Sensing(parts.sensors, self._mailbox, self._position, self._wanted)
         self._said: set[str] = set()
         self._up, self._lines, self._problems = time.time(), 0, ""
 
@@ -134,18 +128,21 @@ class Daemon:
         now = time.time()
         self._finish_turn([*flow.step(self.agent, Started(self.parts.version), now), self._live("at start")], now)
         self.upkeep.begin()
-        for name in self.parts.sensors:
-            self._start_sensor(name)
+        self._sensing.begin()
         self._await_sensors()
         sdnotify.notify("READY=1", "STATUS=watching")
 
     def _await_sensors(self) -> None:
         """A sensor without a position starts at the end of its source: be there before anybody is told that we are ready."""
-        known = self.journal.positions()
-        new = {one.source for one in self.parts.sensors.values() if one.anchors} - set(known)
         until = time.monotonic() + ANCHOR
-        while new - set(self._positions) - set(self.journal.positions()) and time.monotonic() < until:
+        while self._sensing.lost() and time.monotonic() < until:
             self._turn()
+
+    def _wanted(self) -> frozenset[str]:
+        return self.agent.watch.wants()
+
+    def _position(self, source: str) -> str | None:
+        return self._positions.get(source) or self.journal.positions().get(source)
 
     def _warm(self) -> None:
         """Fill the windows with what was seen before the last stop, so that a restart forgives nobody."""
@@ -157,29 +154,14 @@ class Daemon:
         named = [{"name": name, "digest": one.digest} for name, one in self.agent.policies.items()]
         return Note(Record("policies", {"policies": named, "because": because}))
 
-    def _start_sensor(self, name: str) -> None:
-        sensor, wanted = self.parts.sensors[name], self.agent.watch.wants()
-        halt = self._halts[name] = threading.Event()
-        position = self._positions.get(sensor.source) or self.journal.positions().get(sensor.source)
-        watch_over(name, lambda: sensor.run(self._deliver, position, halt, wanted), self._mailbox)
-
-    def _deliver(self, batch: Batch) -> None:
-        """Called by sensor threads: waits while the owner is behind, so that a flood fills no memory."""
-        self._room.acquire()
-        self._mailbox.put(batch)
-
     def _stop(self) -> None:
         self._stopping = "asked to stop"
         self._drain_until = time.monotonic() + DRAIN
-        self._halt_sensors()
+        self._sensing.stop()
         sdnotify.notify("STOPPING=1", f"EXTEND_TIMEOUT_USEC={int((DRAIN + 5) * 1_000_000)}")
 
-    def _halt_sensors(self) -> None:
-        for halt in self._halts.values():
-            halt.set()
-
     def _drained(self) -> bool:
-        return bool(self._stopping) and (not self._lanes.busy or time.monotonic() > self._drain_until)
+        return bool(self._stopping) and (not self._lanes.changing or time.monotonic() > self._drain_until)
 
     def _end(self) -> None:
         stopped: list[Effect] = [Note(Record("stopped", {"because": self._stopping}))]
@@ -251,8 +233,9 @@ class Daemon:
                 return self._look(events(one.name, one.question, one.answers, now), now)
             case Asked():
                 return self._asked(item, now)
-            case Crashed(name, error):
-                return self._ended(name, error, now)
+            case Crashed():
+                bug = self._sensing.ended(item, now)
+                return [Note(Record("bug", {"error": bug}))] if bug else []
             case "stop":
                 self._stop()
                 return []
@@ -261,21 +244,11 @@ class Daemon:
             case _:
                 return self._step(item, now)
 
-    def _ended(self, name: str, error: str, now: float) -> list[Effect]:
-        """A sensor's thread ended: because it was asked to, or because of a bug in it."""
-        if self._stopping:
-            return []
-        if self._halts[name].is_set():
-            self._start_sensor(name)
-            return []
-        self._revive.append((now + REVIVE, name))
-        return [Note(Record("bug", {"error": f"sensor {name}: {error}"}))]
-
     def _step(self, message: Message, now: float) -> list[Effect]:
         return flow.step(self.agent, message, now)
 
     def _seen(self, batch: Batch, now: float) -> list[Effect]:
-        self._room.release()
+        self._sensing.taken()
         self._lines += batch.lines
         if batch.position:
             self._positions[batch.source] = batch.position
@@ -295,8 +268,15 @@ class Daemon:
         carry_out(effects, self.parts.systems, self._lanes, time.monotonic(), self.upkeep.count)
         for one in effects:
             if isinstance(one, Reply) and self._control:
-                self._control.answer(replace(one, body={**one.body, **questions.answer(self._facts(), one.asked, now)}))
+                self._control.answer(self._answered(one, now))
         self._tell(effects, now)
+
+    def _answered(self, one: Reply, now: float) -> Reply:
+        try:
+            return replace(one, body={**one.body, **questions.answer(self._facts(), one.asked, now)})
+        except Exception as error:  # the same place: the daemon's loop
+            log.exception("a bug in the agent: %s was not answered", one.asked.verb)
+            return replace(one, body={"error": f"a bug in the agent: {type(error).__name__}: {error}; its log has more"})
 
     def _facts(self) -> questions.Facts:
         about = {
@@ -333,9 +313,7 @@ class Daemon:
         if not self._stopping:
             self.parts.schedule.begin(self._lanes, time.monotonic())
             self.upkeep.turn(time.monotonic())
-            for due, name in [one for one in self._revive if one[0] <= now]:
-                self._revive.remove((due, name))
-                self._start_sensor(name)
+            self._sensing.revive(now)
         if self.journal.checkpoint_due(now):
             self._ship(now)
             self.journal.prune(now)
@@ -376,7 +354,7 @@ class Daemon:
     def _rewant(self, before: frozenset[str]) -> None:
         """Have sensors start again from where they are when other kinds of events are wanted now."""
         if before != self.agent.watch.wants():
-            self._halt_sensors()
+            self._sensing.renew()
 
     def _asked(self, asked: Asked, now: float) -> list[Effect]:
         """Questions are answered here, those about the systems after a fresh look; orders go through flow.step."""

@@ -87,7 +87,7 @@ def _applies(lane: str, batch: Sequence[Apply], systems: Systems) -> Job:
     def failed(why: str) -> list[Applied]:
         return [Applied(one.run, _late(one.jobs, why)) for one in batch]
 
-    return Job(f"apply {sum(len(one.jobs) for one in batch)} changes on {lane}", work, failed, _deadline(batch))
+    return Job(f"apply {sum(len(one.jobs) for one in batch)} changes on {lane}", work, failed, _deadline(batch), changes=True)
 
 
 def _deadline(batch: Sequence[Plan | Apply]) -> float:
@@ -106,6 +106,7 @@ def _lift(one: Lift, systems: Systems) -> Job:
         work=lambda: [Lifted(execute.undo(one.jobs, systems), one.because, one.asked)],
         failed=lambda why: [Lifted(tuple(Release(name, "failed", why) for name, _ in one.jobs), one.because, one.asked)],
         deadline=DEADLINE,
+        changes=True,
     )
 
 
@@ -129,4 +130,4 @@ def _heal(one: Heal, systems: Systems) -> Job:
         outcomes = execute.apply([[job] for job in one.jobs], systems)
         return [Healed(tuple(outcome for batch in outcomes for outcome in batch))]
 
-    return Job(f"heal {len(one.jobs)} mitigations", work, lambda why: [Healed(_late(one.jobs, why))], DEADLINE)
+    return Job(f"heal {len(one.jobs)} mitigations", work, lambda why: [Healed(_late(one.jobs, why))], DEADLINE, changes=True)

@@ -19,12 +19,16 @@ LIMITS: Final = {"firewall": 1, "host": 1, "units": 1, "postgres": 3, "net": 16}
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """Work for a lane. `work` answers a message; `failed` makes one of the sentence that says why there is no answer."""
+    """Work for a lane. `work` answers a message; `failed` makes one of the sentence that says why there is no answer.
+
+    A job that `changes` the outside is waited for at a stop; one that only asks is not.
+    """
 
     name: str
     work: Callable[[], Any]
     failed: Callable[[str], Any]
     deadline: float
+    changes: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,6 +86,11 @@ class Lane:
         """Jobs that are out."""
         return len(self._out)
 
+    @property
+    def changing(self) -> bool:
+        """Whether a job that changes the outside is out."""
+        return any(job.changes for _, job in self._out.values())
+
 
 class Lanes:
     """Every lane by name, made when first needed."""
@@ -104,6 +113,11 @@ class Lanes:
     def late(self, now: float) -> list[Any]:
         """The messages of all jobs given up on."""
         return [message for lane in self._lanes.values() for message in lane.late(now)]
+
+    @property
+    def changing(self) -> bool:
+        """Whether any lane is changing the outside at this moment."""
+        return any(lane.changing for lane in self._lanes.values())
 
     @property
     def busy(self) -> dict[str, int]:

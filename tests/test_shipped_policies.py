@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import json
 import pkgutil
 from collections.abc import Sequence
 from pathlib import Path
@@ -13,10 +14,12 @@ import pytest
 import actions
 import agent.parsers
 import agent.sensors
+from agent import wiring
 from agent.action import discover
 from agent.event import Catalogue, Event, gather
 from agent.grammar.located import Problem
 from agent.grammar.policy_reader import read_policies
+from agent.grammar.policy_schema import schema
 from agent.policy import Policy
 from agent.schema import address
 from agent.streams import rates
@@ -115,3 +118,11 @@ def test_events_are_replayed_an_hour_back_so_that_slow_spraying_survives_a_resta
     loaded: tuple[tuple[Policy, ...], list[Problem]],
 ) -> None:
     assert Watch(loaded[0], LISTS).longest() == 3600.0
+
+
+def test_the_schema_beside_the_policies_is_the_one_that_the_code_makes() -> None:
+    shipped = (SHELF / "policy.schema.json").read_text()
+
+    made = json.dumps(schema(wiring.catalogue(None)), indent=1) + "\n"
+
+    assert shipped == made, "write it anew: contain policy schema > policies/policy.schema.json"
