@@ -19,7 +19,7 @@ from agent.evidence.journal import CannotUseJournal, CorruptJournal, EvidenceLos
 from agent.evidence.journal_file import create
 from agent.evidence.merkle import Verdict, chain_hash, genesis, leaf_hash
 from agent.evidence.redact import Redactor
-from tests.journals import NOW, event, key_of, opened, records, replayed
+from tests.evidence.journals import NOW, event, key_of, opened, records, replayed
 from tests.needs import need_root
 
 MIB = 1 << 20

@@ -17,8 +17,8 @@ from agent.grammar.policy_reader import read_policies
 from agent.grammar.problem import Problem, Problems
 from agent.policy import Count, Distinct, Held, Limits, Of, Policy, Rate
 from agent.schema import Ttl
-from tests import seeds
 from tests.catalogue import CATALOGUE, BlockIp
+from tests.grammar import seeds
 
 HEAD = "policy: p\nseverity: P2\nowner: sre\n"
 SSH = "when: {event: auth.ssh.failure, by: src.ip}\n"

@@ -23,7 +23,7 @@ from agent.action import Call, Change
 from agent.evidence.journal import CannotRecord, CannotUseJournal, Journal, Reader, read_only
 from agent.evidence.leaf import nanoseconds, read_record
 from agent.record import Record
-from tests.journals import NOW, event, key_of, opened, records, replayed
+from tests.evidence.journals import NOW, event, key_of, opened, records, replayed
 from tests.needs import need_root
 
 

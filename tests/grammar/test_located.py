@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from agent.grammar.located import DEEPEST, LARGEST, Node, Place, Problem, Problems, did_you_mean, read, scan
-from tests import seeds
+from tests.grammar import seeds
 
 LOADERS = [yaml.BaseLoader, yaml.CBaseLoader]
 

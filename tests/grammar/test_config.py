@@ -16,8 +16,8 @@ from agent.grammar.config_keys import PostgresKeys
 from agent.grammar.problem import Problem, Problems
 from agent.policy import Limits, Rate
 from agent.schema import Duration, Port
-from tests import seeds
 from tests.catalogue import CATALOGUE
+from tests.grammar import seeds
 
 SEEDED = Path(__file__).parent / "seeded_config" / "agent.yaml"
 

@@ -14,7 +14,7 @@ import pytest
 from agent.evidence.bundle import CannotExport, Exported, export
 from agent.evidence.journal import read_only
 from agent.evidence.merkle import leaf_hash
-from tests.journals import NOW, event, key_of, opened, records
+from tests.evidence.journals import NOW, event, key_of, opened, records
 from tests.needs import need
 
 

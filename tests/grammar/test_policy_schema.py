@@ -17,8 +17,8 @@ from agent.grammar.located import Node, scan
 from agent.grammar.policy_reader import read_policies
 from agent.grammar.policy_schema import schema
 from agent.grammar.problem import Problems
-from tests import seeds
 from tests.catalogue import CATALOGUE
+from tests.grammar import seeds
 
 SCHEMA = schema(CATALOGUE)
 VALIDATOR = Draft7Validator(SCHEMA)
