@@ -110,13 +110,19 @@ class Daemon:
         """Start, work until told to stop, stop. What is in force stays in force.
 
         Raises:
-            CannotReach: the control socket or the ruleset cannot be had.
+            CannotReach: the control socket cannot be had, or the host does not say who it is.
+            EvidenceLost: there is no room for evidence. Nothing is done without a record, so the agent ends.
         """
-        self._begin()
-        gc.freeze()  # what is there now stays
-        while not self._drained():
-            self._turn()
-        self._end()
+        try:
+            self._begin()
+            gc.freeze()  # what is there now stays
+            while not self._drained():
+                self._turn()
+            self._end()
+        finally:
+            if self._control:
+                self._control.close()
+            self.journal.close()
 
     def _begin(self) -> None:
         for number, word in ((signal.SIGTERM, "stop"), (signal.SIGINT, "stop"), (signal.SIGHUP, "reload")):
@@ -169,9 +175,6 @@ class Daemon:
         self._tell(stopped, time.time())
         self.journal.save_snapshot(state.snapshot(self.agent.state))
         self._ship(time.time())
-        if self._control:
-            self._control.close()
-        self.journal.close()
 
     # One turn -------------------------------------------------------------------------------------------------------------
 

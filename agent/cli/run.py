@@ -16,12 +16,12 @@ def run(given: Given, dry_run: bool) -> None:
 
     SIGHUP reads the policies again. On a terminal it shows what it sees and does, elsewhere it writes log lines.
     """
-    from agent.evidence.journal import CannotUseJournal
+    from agent.evidence.journal import CannotUseJournal, EvidenceLost
     from agent.evidence.keys import CannotUseKey
     from agent.wiring import build
 
     config = given.read_config()
     if given.show.terminal:
         given.show.talk("Ctrl-C stops it. In another terminal: contain status")
-    with plainly(CannotUseJournal, CannotUseKey), live.view(given.show) as view:
+    with plainly(CannotUseJournal, CannotUseKey, EvidenceLost), live.view(given.show) as view:
         build(config, config_path=given.config_path, forced_dry_run=dry_run, told=view.told, saw=view.saw).run()

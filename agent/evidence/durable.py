@@ -43,7 +43,7 @@ class Durable:
             self._warn(f"the disk of {self._path} is full or broken ({error}); the ballast was given up, and there is no other")
             error = self._transaction(writes)
         if error:
-            mend = "Make room there (df, dmesg); the agent tries again with the next commit."
+            mend = "Make room there (df, dmesg). Until then nothing is done, because nothing is done without a record."
             raise EvidenceLost(f"cannot write {what} to the journal {self._path}: {error}\n{mend}") from error
 
     def refill(self) -> None:
