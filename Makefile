@@ -6,7 +6,7 @@ READY := $(VENV)/.ready
 CONTAIN := $(VENV)/bin/contain
 ARGS ?=
 
-RUN_PACKAGES := python3-venv nftables iproute2
+RUN_PACKAGES := nftables iproute2
 DEMO_PACKAGES := $(RUN_PACKAGES) openssh-server openssh-client nginx-light wrk
 TEST_PACKAGES := $(DEMO_PACKAGES) dbus openssl postgresql systemd-container systemd-journal-remote
 BENCH_PACKAGES := $(DEMO_PACKAGES) fail2ban python3-pyinotify sshguard
