@@ -31,7 +31,7 @@ from agent.record import Record
 from agent.schedule import Answered, Schedule
 from agent.sensing import Sensing
 from agent.streams.sensor import Batch, Sensor
-from agent.turn import Agent, Settings, jobs, watching
+from agent.turn import Agent, Settings, Turn, jobs, watching
 from agent.upkeep import Upkeep
 from agent.workers import Crashed, Finished, Lanes
 
@@ -207,9 +207,9 @@ class Daemon:
         """Seconds until something is due even if nobody writes."""
         now = time.time()
         waits = [settle.next_due(self.agent, now) - now, self._next_round() - time.monotonic()]
-        waits += [self._flush_at - now] if self._events or self._positions else []
+        waits += [self._flush_at - time.monotonic()] if self._events or self._positions else []
         waits += [0.1] if self._lanes.busy or self._stopping else []
-        waits += [self._sign_at - now] if self._signs else []
+        waits += [self._sign_at - time.monotonic()] if self._signs else []
         return max(0.0, min(waits))
 
     def _next_round(self) -> float:
@@ -221,7 +221,7 @@ class Daemon:
             return self._take(item, now)
         except Exception as error:  # one of the three places: the daemon's loop
             log.exception("a bug in the agent: %s was not worked off", type(item).__name__)
-            return [Note(Record("bug", {"error": f"{type(error).__name__}: {error}", "item": type(item).__name__}))]
+            return [_bug(item, error)]
 
     def _take(self, item: Any, now: float) -> list[Effect]:
         match item:
@@ -237,7 +237,7 @@ class Daemon:
             case Asked():
                 return self._asked(item, now)
             case Crashed():
-                bug = self._sensing.ended(item, now)
+                bug = self._sensing.ended(item, time.monotonic())
                 return [Note(Record("bug", {"error": bug}))] if bug else []
             case "stop":
                 self._stop()
@@ -248,7 +248,13 @@ class Daemon:
                 return self._step(item, now)
 
     def _step(self, message: Message, now: float) -> list[Effect]:
-        return flow.step(self.agent, message, now)
+        turn = Turn(self.agent, now)
+        try:
+            flow.work(turn, message)
+        except Exception as error:  # the same place: the daemon's loop
+            log.exception("a bug in the agent: %s was worked off in part", type(message).__name__)
+            turn.effects.append(_bug(message, error))
+        return turn.effects
 
     def _seen(self, batch: Batch, now: float) -> list[Effect]:
         self._sensing.taken()
@@ -257,7 +263,7 @@ class Daemon:
             self._positions[batch.source] = batch.position
         wanted = self.agent.watch.wants()
         self._events += [one for one in batch.events if one.kind in wanted and one.kind not in self.parts.state_kinds]
-        return self._look(batch.events, now)
+        return [*(Note(one) for one in self._sensing.heard(batch)), *self._look(batch.events, now)]
 
     def _look(self, seen: Any, now: float) -> list[Effect]:
         if self.parts.saw:
@@ -289,6 +295,7 @@ class Daemon:
             "records": self.journal.size,
             "problems": self._problems,
             "sensors": sorted(self.parts.sensors),
+            "blind": self._sensing.blind,
         }
         return questions.Facts(self.agent, self.parts.schedule, self.upkeep.counters, self._newest, about)
 
@@ -298,10 +305,10 @@ class Daemon:
     def _commit(self, effects: list[Effect], now: float) -> None:
         records = [one.record for one in effects if isinstance(one, Note)]
         idle = self._events or self._positions
-        if not records and (not idle or (now < self._flush_at and len(self._events) < MANY)):
+        if not records and (not idle or (time.monotonic() < self._flush_at and len(self._events) < MANY)):
             return
         self.journal.commit(now, records, positions=self._positions, events=self._events)
-        self._events, self._positions, self._flush_at = [], {}, now + FLUSH
+        self._events, self._positions, self._flush_at = [], {}, time.monotonic() + FLUSH
 
     def _tell(self, effects: list[Effect], now: float) -> None:
         """Have the turn's records printed, last of all: nothing that is begun waits for a slow terminal."""
@@ -316,16 +323,16 @@ class Daemon:
         if not self._stopping:
             self.parts.schedule.begin(self._lanes, time.monotonic())
             self.upkeep.turn(time.monotonic())
-            self._sensing.revive(now)
+            self._sensing.revive(time.monotonic())
         if self.journal.checkpoint_due(now):
             self._ship(now)
             self.journal.prune(now)
         if self.journal.size >= self._snapshot_at:
             self.journal.save_snapshot(state.snapshot(self.agent.state))
             self._snapshot_at = self.journal.size + SNAPSHOT
-        if self._signs and now >= self._sign_at:
+        if self._signs and time.monotonic() >= self._sign_at:
             sdnotify.notify("WATCHDOG=1")
-            self._sign_at = now + self._signs
+            self._sign_at = time.monotonic() + self._signs
 
     def _ship(self, now: float) -> None:
         """Sign what there is, and send the note off this host; say where it went when that changes."""
@@ -339,11 +346,11 @@ class Daemon:
         """Read the policies again; a set with a single problem changes nothing."""
         sdnotify.reloading()
         try:
-            fresh = self.parts.reread()
+            fresh, lifelines = self.parts.reread(), self.parts.lifelines()
         except (Problems, CannotReach, OSError) as error:
             self._problems = str(error)
             log.error("the policies of before stay live:\n%s", error)
-            count = len(getattr(error, "found", ())) or 1
+            count = sum(one.level == "error" for one in getattr(error, "found", ())) or 1
             sdnotify.notify("READY=1", "STATUS=watching; the policy files have problems, the policies of before are live")
             return [Note(Record("policies_refused", {"problems": count, "first": str(error).splitlines()[0]}))]
         wanted = self.agent.watch.wants()
@@ -352,7 +359,7 @@ class Daemon:
         self._rewant(wanted)
         self._problems = ""
         sdnotify.notify("READY=1", "STATUS=watching")
-        return [self._live("reloaded"), *self._step(Learnt(self.parts.lifelines()), now)]
+        return [self._live("reloaded"), *self._step(Learnt(lifelines), now)]
 
     def _rewant(self, before: frozenset[str]) -> None:
         """Have sensors start again from where they are when other kinds of events are wanted now."""
@@ -385,3 +392,7 @@ class Daemon:
         if name not in self.parts.actions:
             raise ValueError(f"no action `{name}`; known: {', '.join(sorted(self.parts.actions))}")
         return from_text(self.parts.actions[name], body.get("params", {}))
+
+
+def _bug(item: Any, error: Exception) -> Note:
+    return Note(Record("bug", {"error": f"{type(error).__name__}: {error}", "item": type(item).__name__}))

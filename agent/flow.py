@@ -10,7 +10,7 @@ stands in settle.py, what people ask for in orders.py.
 from __future__ import annotations
 
 import heapq
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from agent import orders, settle
@@ -37,7 +37,8 @@ from agent.messages import (
     Tick,
     Verified,
 )
-from agent.policy import Limits, Policy
+from agent.policy import Limits, Mode, Policy
+from agent.state import would_be
 from agent.turn import Agent, Turn, aim, lasting
 from agent.watching.watch import Hit
 
@@ -46,17 +47,26 @@ RECORDED_AGAIN = 300.0
 
 COOL_OFF = 600.0
 """Seconds for which policies leave a target alone after a person undid what they did: a person knows better, for a while."""
+SEEN_AGAIN = 5.0
+"""Seconds after a start in which a finding can come again, before steps that it had put off are decided on."""
 TAKEN_UP = 0.5
 """Seconds after a start in which the systems say what holds, before unanswered findings are taken up."""
 
 
-def step(agent: Agent, message: Message, now: float) -> list[Effect]:  # noqa: C901, PLR0912 - a table of contents
+def step(agent: Agent, message: Message, now: float) -> list[Effect]:
     """Work one message into the agent's state, and answer with what must be done. Notes come before what they announce."""
     turn = Turn(agent, now)
+    work(turn, message)
+    return turn.effects
+
+
+def work(turn: Turn, message: Message) -> None:  # noqa: C901, PLR0912 - a table of contents
+    """The same, into a turn: what it decided before a bug stopped it is true already, and must be written down."""
+    agent = turn.agent
     match message:
         case Seen(events):
             for event in events:
-                for hit in agent.watch.feed(event, now):
+                for hit in agent.watch.feed(event, turn.now):
                     _found(turn, hit)
         case Planned():
             _planned(turn, message)
@@ -81,7 +91,6 @@ def step(agent: Agent, message: Message, now: float) -> list[Effect]:  # noqa: C
                 _advance(turn, run)
         case Asked():
             orders.asked(turn, message)
-    return turn.effects
 
 
 # Found ------------------------------------------------------------------------------------------------------------------
@@ -97,13 +106,12 @@ def _found(turn: Turn, hit: Hit) -> None:
         _spared(turn, key, hit.unless)
         return
     agent.still[key] = turn.now
-    if key in agent.running or _settled(turn, policy, target):
+    if key in agent.running or _settled(turn, policy, target, mode):
         return
     known = agent.state.incident_for(*key)
     incident = known.id if known else f"INC-{agent.state.last_incident + 1}"
     turn.note("finding", _finding(hit, target, mode), incident=incident)
-    if pause := agent.state.pause:
-        because = f"{pause.actor} has paused all actions: {pause.why}"
+    if because := _paused(turn):
         turn.note("refused", {"policy": policy.name, "target": target, "because": because}, incident=incident)
         return
     run = _run(turn, policy, incident, target, hit.because)._replace(event=hit.event)
@@ -139,6 +147,7 @@ def _finding(hit: Hit, target: str, mode: str) -> dict[str, Any]:
         "source": hit.event.source,
         "event": hit.event.fields,
         "steps": sum(one.after is None for one in policy.then),
+        "later": sum(one.after is not None for one in policy.then),
         "evidence": [one.raw for one in hit.evidence if one.raw],
         "forgeable": hit.event.forgeable,
     }
@@ -151,18 +160,29 @@ def _spared(turn: Turn, key: tuple[str, str], because: str) -> None:
         turn.note("left_alone", {"policy": key[0], "target": key[1], "because": because})
 
 
-def _settled(turn: Turn, policy: Policy, target: str) -> str:
+def _paused(turn: Turn) -> str:
+    pause = turn.agent.state.pause
+    return f"{pause.actor} has paused all actions: {pause.why}" if pause else ""
+
+
+def _left_alone(turn: Turn, target: str) -> str:
+    undone = turn.agent.state.undone.get(target)
+    cooling = undone is not None and turn.now - undone < COOL_OFF
+    return "a person took down what was done about it a few minutes ago" if cooling else ""
+
+
+def _settled(turn: Turn, policy: Policy, target: str, mode: Mode) -> str:
     """Why this finding needs nothing new just now; empty when it does."""
     state = turn.agent.state
     incident = state.incident_for(policy.name, target)
     if incident is None:
         return ""
-    if incident.undone is not None and turn.now - incident.undone < COOL_OFF:
-        return "a person took it down"
+    if policy.then and (because := _left_alone(turn, target)):
+        return because
     for name in incident.mitigations:
         if (held := state.mitigations.get(name)) and held.active:
             return f"{name} holds"
-        if (would := state.would.get(name)) and would.left(turn.now) != 0.0:
+        if mode == "dry_run" and (would := state.would.get(name)) and would.left(turn.now) != 0.0:
             return f"{name} would hold"
     cooldown = policy.guard.cooldown or turn.agent.settings.limits.cooldown
     quiet = max(cooldown.total_seconds() if cooldown else 0.0, 0.0 if policy.then else RECORDED_AGAIN)
@@ -190,16 +210,31 @@ def _advance(turn: Turn, run: Run) -> None:
 
 
 def _take_up(turn: Turn) -> None:
-    """Findings that a crash left without an answer: their steps are done now. What already holds plans as nothing to do."""
-    for incident, found in list(turn.agent.state.unanswered.items()):
-        policy = turn.agent.policies.get(found["policy"])
-        if policy is None or turn.agent.mode(policy) == "off":
-            turn.note("skipped", {"action": "its steps", "because": "the policy is gone or off"}, incident=incident)
-            continue
-        run = _run(turn, policy, incident, found["target"], found["because"])
-        event = Event("", turn.now, found["event"], found["source"])
-        turn.agent.still[_key(run)] = turn.now
-        turn.later(turn.now + TAKEN_UP, run._replace(event=event, since=turn.now - TAKEN_UP))
+    """What a crash or a stop left to be done: findings without an answer, and steps that were put off.
+
+    What already holds plans as nothing to do, so nothing is done twice.
+    """
+    state = turn.agent.state
+    for incident, found in list(state.unanswered.items()):
+        if run := _again(turn, incident, found):
+            turn.agent.still[_key(run)] = turn.now
+            turn.later(turn.now + TAKEN_UP, run._replace(since=turn.now - TAKEN_UP))
+    for incident, found in list(state.put_off.items()):
+        if run := _again(turn, incident, found):
+            for one in run.policy.then if run.policy else ():
+                if one.after is not None:
+                    due = max(found["at"] + one.after.total_seconds(), turn.now + SEEN_AGAIN)
+                    turn.later(due, run._replace(steps=(one,), since=found["at"]))
+
+
+def _again(turn: Turn, incident: str, found: Mapping[str, Any]) -> Run | None:
+    """The run of a finding of before the start; None where its policy is gone or off now."""
+    policy = turn.agent.policies.get(found["policy"])
+    if policy is None or turn.agent.mode(policy) == "off":
+        turn.note("skipped", {"action": "its steps", "because": "the policy is gone or off"}, incident=incident)
+        return None
+    run = _run(turn, policy, incident, found["target"], found["because"])
+    return run._replace(event=Event("", turn.now, found["event"], found["source"]))
 
 
 def _due(turn: Turn) -> Iterator[Run]:
@@ -224,6 +259,7 @@ def _planned(turn: Turn, message: Planned) -> None:
         turn.note("nothing_to_do", _body(run, action) | {"because": "already in force"}, incident=run.incident)
         _stepped(turn, run, ok=True, reply={"result": "nothing", "because": "already in force"})
         return
+    run = _as_of_now(turn, run)
     verdict = judge(turn, run, changes)
     if not verdict.allowed:
         _refuse(turn, run, action.name, verdict.because)
@@ -233,12 +269,31 @@ def _planned(turn: Turn, message: Planned) -> None:
     if run.dry:
         _stepped(turn, run, ok=True, reply={"result": "would"})
     else:
+        turn.agent.busy.update(name for name, _ in made)
         turn.do(Apply(run._replace(made=run.made + tuple(name for name, _ in made)), made))
 
 
+def _as_of_now(turn: Turn, run: Run) -> Run:
+    """The run as a dry one where its policy was switched to dry run since it began."""
+    live = turn.agent.policies.get(run.policy.name) if run.policy else None
+    return run._replace(dry=True) if live and turn.agent.mode(live) == "dry_run" else run
+
+
+def _withdrawn(turn: Turn, run: Run) -> str:
+    """Why a policy's run may not go on, whatever was true when it began; empty while it may."""
+    if run.policy is None:
+        return ""
+    live = turn.agent.policies.get(run.policy.name)
+    if live is None or turn.agent.mode(live) == "off":
+        return "the policy is gone or off"
+    return _paused(turn) or _left_alone(turn, run.target)
+
+
 def judge(turn: Turn, run: Run, changes: Sequence[Change]) -> Verdict:
-    """Life-lines first, then the policy's own limits, then those of agent.yaml."""
+    """What people switched meanwhile, then life-lines, then the policy's own limits, then those of agent.yaml."""
     agent = turn.agent
+    if because := _withdrawn(turn, run):
+        return Verdict(False, because)
     never = {name: agent.settings.lists.get(name, ()) for name in (run.policy.guard.never if run.policy else ())}
     verdict = touches(changes, agent.lifelines, never)
     if not verdict.allowed:
@@ -247,7 +302,8 @@ def judge(turn: Turn, run: Run, changes: Sequence[Change]) -> Verdict:
         (run.policy.name if run.policy else "", run.policy.guard if run.policy else Limits(), "this policy"),
         ("", agent.settings.limits, "agent.yaml"),
     ):
-        tally = Tally(agent.state.active.get(whose, 0), agent.state.done.get(whose, ()))
+        done = agent.state.done.get(would_be(whose) if run.dry else whose, ())
+        tally = Tally(agent.state.active.get(whose, 0), done)
         verdict = within(limits, tally, turn.now, len(changes), name)
         if not verdict.allowed:
             return verdict
@@ -282,6 +338,7 @@ def _body(run: Run, action: Any) -> dict[str, Any]:
 
 
 def _applied(turn: Turn, run: Run, outcomes: Sequence[Outcome]) -> None:
+    turn.agent.busy.difference_update(one.mitigation for one in outcomes)
     bad = [one for one in outcomes if one.result != "in_force"]
     contains = not bad and run.held and run.at == len(run.steps) - 1  # one record less, ten thousand times in a burst
     for one in outcomes:

@@ -36,8 +36,6 @@ class Incident(NamedTuple):
     contained: float | None = None
     resolved: float | None = None
     mitigations: tuple[str, ...] = ()
-    undone: float | None = None
-    """When a person took a mitigation of it down; policies leave the target alone for a while after that."""
 
     def found_again(self, now: float, because: str) -> Incident:
         """The finding came true once more; a resolved incident is open again."""

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from agent.incident import Mitigation
 from agent.messages import Asked, Plan, Reply, Run
 from agent.settle import lift
 from agent.turn import Agent, Turn, aim, lasting, watching
+
+_BUSY = "it is being changed at this moment; try again in a few seconds"
 
 
 def asked(turn: Turn, message: Asked) -> None:
@@ -46,9 +50,11 @@ def _do(turn: Turn, message: Asked) -> None:
 
 def _undo(turn: Turn, message: Asked) -> None:
     found = matching(turn.agent, message.body["what"])
-    if busy := [one.id for one in found if one.stage != "in_force"]:
-        error = f"cannot undo {', '.join(busy)}: it is being changed at this moment; try again in a few seconds"
-        turn.do(Reply(message, {"result": "failed", "error": error, "mitigations": []}))
+    putting = turn.agent.state.putting()
+    busy = [one for one in found if one.stage != "in_force" or one.key in putting]
+    if busy and len(busy) == len(found):
+        names = ", ".join(one.id for one in busy)
+        turn.do(Reply(message, {"result": "failed", "error": f"cannot undo {names}: {_BUSY}", "mitigations": []}))
     elif not found:
         turn.do(
             Reply(
@@ -56,7 +62,10 @@ def _undo(turn: Turn, message: Asked) -> None:
             )
         )
     else:
-        lift(turn, found, because=message.body["why"], actor=message.actor, asked=message)
+        left = [{"mitigation": one.id, "error": _BUSY} for one in busy]
+        ready = [one for one in found if one.stage == "in_force" and one.key not in putting]
+        known = replace(message, body={**message.body, "left": left})
+        lift(turn, ready, because=message.body["why"], actor=message.actor, asked=known)
 
 
 def matching(agent: Agent, what: str) -> list[Mitigation]:

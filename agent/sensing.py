@@ -7,7 +7,8 @@ import threading
 from collections.abc import Callable, Mapping
 from typing import Any, Final
 
-from agent.streams.sensor import Batch, Sensor
+from agent.record import Record
+from agent.streams.sensor import SENSOR, Batch, Sensor
 from agent.workers import Crashed, watch_over
 
 WAITING: Final = 64
@@ -32,6 +33,8 @@ class Sensing:
         self._halts: dict[str, threading.Event] = {}
         self._revive: list[tuple[float, str]] = []
         self._over = False
+        self.blind: dict[str, str] = {}
+        """Source → why it cannot be read."""
 
     def begin(self) -> None:
         """Start all."""
@@ -52,6 +55,18 @@ class Sensing:
     def taken(self) -> None:
         """A batch has been worked off."""
         self._room.release()
+
+    def heard(self, batch: Batch) -> list[Record]:
+        """What a sensor says of itself, to be written down when it turns blind and when it sees again."""
+        said = []
+        for event in batch.events:
+            if event.kind == SENSOR.name and (bool(event.get("ok")) == (batch.source in self.blind)):
+                say = str(event.get("say"))
+                said.append(Record("sensor", {"name": batch.source, "ok": event.get("ok"), "say": say}))
+                self.blind = {**self.blind, batch.source: say}
+                if event.get("ok"):
+                    self.blind.pop(batch.source)
+        return said
 
     def lost(self) -> list[str]:
         """Sources of sensors that have no position yet: where they will stand is not safe to tell."""

@@ -6,6 +6,7 @@ Every question is settled by what the system answers to `verify`. An answer that
 from __future__ import annotations
 
 import heapq
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from datetime import timedelta
@@ -18,8 +19,11 @@ from agent.turn import Agent, Turn, jobs
 
 SWEEP = 60.0
 """Seconds between two looks at everything in force, for changes that no event told of."""
+LOOK = 0.25
+"""Seconds between two looks because of others' changes: some programs change the ruleset a hundred times a second."""
 TRY_AGAIN = 10.0
-"""Seconds until a lift that failed is tried again."""
+"""Seconds until a lift that failed is tried again; twice as long for each time it failed before, up to MOST_TRIES times."""
+MOST_TRIES = 6
 TOO_OFTEN = 5
 """Healings within a minute after which somebody is clearly working against us: stop fighting, say so, heal at sweeps only."""
 
@@ -58,12 +62,25 @@ def outcome(turn: Turn, one: Outcome, incident: str, *, contains: bool = False) 
 def _holds(turn: Turn, mitigation: Mitigation, kind: str, body: dict[str, Any]) -> None:
     older = turn.agent.state.holding(mitigation.key)
     if older and older.id != mitigation.id:
-        turn.note(
-            "lifted", {"because": f"{mitigation.id} holds the same for longer"}, incident=older.incident, mitigation=older.id
-        )
+        if older.stage == "in_force" and _ends(older) > _ends(mitigation):
+            _taken_over(turn, mitigation, by=older)
+            return
+        _taken_over(turn, older, by=mitigation)
     turn.note(kind, body, incident=mitigation.incident, mitigation=mitigation.id)
     turn.agent.verified[mitigation.id] = turn.now
     turn.ends(mitigation)
+
+
+def _taken_over(turn: Turn, one: Mitigation, *, by: Mitigation) -> None:
+    """Close one of two that are the same in the world; there the longer time has won."""
+    body = {"because": f"{by.id} holds the same for longer"}
+    turn.note("lifted", body, incident=one.incident, mitigation=one.id)
+    turn.agent.verified.pop(one.id, None)
+    turn.agent.tries.pop(one.id, None)
+
+
+def _ends(one: Mitigation) -> float:
+    return math.inf if one.until is None else one.until
 
 
 # Time passes --------------------------------------------------------------------------------------------------------------
@@ -72,27 +89,37 @@ def _holds(turn: Turn, mitigation: Mitigation, kind: str, body: dict[str, Any]) 
 def tick(turn: Turn) -> None:
     """Ends that are due, doubts to clear, the sweep, incidents gone quiet, a pause that is over."""
     agent = turn.agent
+    agent.ticked = turn.now
     _expire(turn)
+    _look(turn)
     if doubtful := [one for name in agent.doubtful if (one := agent.state.mitigations.get(name)) and one.active]:
         turn.do(Verify(jobs(doubtful)))
     agent.doubtful.clear()
-    if turn.now >= agent.next_sweep:
-        agent.next_sweep = turn.now + SWEEP
+    if _comes_round(agent.next_sweep, SWEEP, turn.now):
+        agent.next_sweep, agent.disturber = turn.now + SWEEP, ""  # what a sweep finds, nobody told of
         if held := agent.state.in_force():
             turn.do(Verify(jobs(held)))
-    if turn.now >= agent.next_tidy:
+    if _comes_round(agent.next_tidy, TRY_AGAIN, turn.now):
         agent.next_tidy = turn.now + TRY_AGAIN
         _tidy(turn)
     if agent.state.pause and turn.now >= agent.state.pause.until:
         turn.note("resumed", {"actor": "agent", "why": "the pause was over"})
 
 
+def _comes_round(at: float, every: float, now: float) -> bool:
+    """Whether its time has come; also when the host's clock was set back, so that it would stay away for as long."""
+    return now >= at or at - now > every
+
+
 def next_due(agent: Agent, now: float) -> float:
-    """When the next tick is needed, at the latest in five seconds."""
-    times = [now + 5.0, agent.next_sweep]
+    """When the next tick is needed: at the latest five seconds after the last one, at once when the clock was set back."""
+    if agent.ticked > now:
+        return now
+    times = [agent.ticked + 5.0, agent.next_sweep]
     times += [agent.due[0][0]] if agent.due else []
     times += [agent.later[0][0]] if agent.later else []
-    times += [now + 0.5] if agent.doubtful else []
+    times += [agent.ticked + 0.5] if agent.doubtful else []
+    times += [agent.next_look] if agent.disturbed else []
     return max(now, min(times))
 
 
@@ -103,7 +130,11 @@ def _expire(turn: Turn) -> None:
         mitigation = turn.agent.state.mitigations.get(name)
         if mitigation and mitigation.stage == "in_force" and mitigation.until is not None and mitigation.until <= turn.now:
             over.append(mitigation)
-    lift(turn, over, because="its time is over", actor="agent")
+    putting = turn.agent.state.putting() if over else set()
+    for one in over:
+        if one.key in putting:  # undoing it now would undo the other one
+            heapq.heappush(turn.agent.due, (turn.now + 1.0, one.id))
+    lift(turn, [one for one in over if one.key not in putting], because="its time is over", actor="agent")
 
 
 def _tidy(turn: Turn) -> None:
@@ -139,15 +170,22 @@ def lift(turn: Turn, mitigations: Sequence[Mitigation], *, because: str, actor: 
         body = {"because": because, "actor": actor, "by_hand": asked is not None}
         turn.note("lifting", body, incident=one.incident, mitigation=one.id)
     if mitigations:
-        turn.do(Lift(jobs(mitigations), because, asked))
+        _begin(turn, Lift(jobs(mitigations), because, asked))
+
+
+def _begin(turn: Turn, effect: Lift) -> None:
+    turn.agent.busy.update(name for name, _ in effect.jobs)
+    turn.do(effect)
 
 
 def lifted(turn: Turn, message: Lifted) -> None:
     """Close what is down; what would not go is tried again."""
+    turn.agent.busy.difference_update(one.mitigation for one in message.releases)
     for one in message.releases:
         _released(turn, one, message.because)
     if message.asked:
         failed = [{"mitigation": one.mitigation, "error": one.error} for one in message.releases if one.result == "failed"]
+        failed += message.asked.body.get("left", ())
         down = [one.mitigation for one in message.releases if one.result != "failed"]
         result = ("failed" if not down else "partly") if failed else "lifted"
         turn.do(Reply(message.asked, {"result": result, "mitigations": down, "failed": failed}))
@@ -155,17 +193,19 @@ def lifted(turn: Turn, message: Lifted) -> None:
 
 def _released(turn: Turn, one: Release, because: str) -> None:
     mitigation = turn.agent.state.mitigations.get(one.mitigation)
-    if mitigation is None:
+    if mitigation is None or not mitigation.active:
         return
     if one.result == "failed":
-        until = turn.now + TRY_AGAIN
+        tries = turn.agent.tries.get(mitigation.id, 0)
+        turn.agent.tries[mitigation.id] = min(tries + 1, MOST_TRIES)
+        until = turn.now + TRY_AGAIN * 2**tries
         turn.note("lift_failed", {"error": one.error, "until": until}, incident=mitigation.incident, mitigation=one.mitigation)
-        turn.agent.due.append((until, one.mitigation))
-        heapq.heapify(turn.agent.due)
+        turn.ends(mitigation._replace(until=until))
         return
     how = "the system had let go already" if one.result == "gone" else "taken down"
     turn.note("lifted", {"because": because, "how": how}, incident=mitigation.incident, mitigation=one.mitigation)
     turn.agent.verified.pop(one.mitigation, None)
+    turn.agent.tries.pop(one.mitigation, None)
     incident = turn.agent.state.incidents.get(mitigation.incident)
     if incident and incident.phase != "resolved" and not any(True for _ in _active(turn, incident)):
         turn.note("phase", {"phase": "resolved", "because": "no mitigation is left"}, incident=incident.id)
@@ -178,11 +218,25 @@ def disturbed(turn: Turn, system: str, who: str) -> None:
     """Somebody changed a system under us: look at what we hold there, unless this is a fight."""
     agent = turn.agent
     agent.disturber = who
-    agent.healed[:] = [at for at in agent.healed if at > turn.now - SWEEP]
-    if len(agent.healed) >= TOO_OFTEN:
+    if _healed_lately(turn) < TOO_OFTEN:
+        agent.disturbed.add(system)
+        _look(turn)
+
+
+def _look(turn: Turn) -> None:
+    """Look at the systems that others changed: at once, and again after what else they do within a moment."""
+    agent = turn.agent
+    if not agent.disturbed or not _comes_round(agent.next_look, LOOK, turn.now):
         return
-    if held := [one for one in agent.state.in_force() if one.change.verify.system == system]:
+    agent.next_look = turn.now + LOOK
+    if held := [one for one in agent.state.in_force() if one.change.verify.system in agent.disturbed]:
         turn.do(Verify(jobs(held)))
+    agent.disturbed.clear()
+
+
+def _healed_lately(turn: Turn) -> int:
+    turn.agent.healed[:] = [at for at in turn.agent.healed if abs(turn.now - at) < SWEEP]
+    return len(turn.agent.healed)
 
 
 def verified(turn: Turn, message: Verified) -> None:
@@ -190,7 +244,7 @@ def verified(turn: Turn, message: Verified) -> None:
     vanished: list[Mitigation] = []
     for one in message.held:
         mitigation = turn.agent.state.mitigations.get(one.mitigation)
-        if mitigation is None or not mitigation.active:
+        if mitigation is None or not mitigation.active or one.mitigation in turn.agent.busy:
             continue
         if one.holds is None:
             _unanswered(turn, mitigation)
@@ -213,7 +267,7 @@ def _settle(turn: Turn, mitigation: Mitigation, one: Held) -> None:
     """An intent or a lift that a crash or a late answer left open."""
     if mitigation.stage == "lifting":
         if one.holds:
-            turn.do(Lift(jobs([mitigation]), "its lifting had been interrupted"))
+            _begin(turn, Lift(jobs([mitigation]), "its lifting had been interrupted"))
         else:
             _released(turn, Release(mitigation.id, "gone"), "its lifting had been interrupted")
     elif one.holds:
@@ -232,7 +286,7 @@ def _heal(turn: Turn, vanished: Sequence[Mitigation]) -> None:
         return
     turn.agent.healed.append(turn.now)
     names = [one.id for one in left]
-    fight = len(turn.agent.healed) >= TOO_OFTEN
+    fight = _healed_lately(turn) >= TOO_OFTEN
     body = {
         "mitigations": names,
         "who": turn.agent.disturber,

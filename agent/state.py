@@ -51,10 +51,12 @@ class State:
     holder: dict[str, str] = field(default_factory=dict)
     ended: deque[str] = field(default_factory=deque)
     unanswered: dict[str, dict[str, Any]] = field(default_factory=dict)
+    put_off: dict[str, dict[str, Any]] = field(default_factory=dict)
     modes: dict[str, Mode] = field(default_factory=dict)
     pause: Pause | None = None
     done: dict[str, list[float]] = field(default_factory=dict)
     repeats: dict[str, tuple[int, float]] = field(default_factory=dict)
+    undone: dict[str, float] = field(default_factory=dict)
     active: dict[str, int] = field(default_factory=dict)
     last_incident: int = 0
     last_mitigation: int = 0
@@ -77,6 +79,15 @@ class State:
         """How often this was in force before, within 30 days."""
         count, last = self.repeats.get(key, (0, 0.0))
         return count if now - last < REPEAT_WITHIN else 0
+
+    def putting(self) -> set[str]:
+        """The keys of what is being put into force at this moment."""
+        return {one.key for one in self.mitigations.values() if one.stage == "applying"}
+
+
+def would_be(whose: str) -> str:
+    """The name under which a dry run counts what it would have done: it takes no room from what is done."""
+    return f"{whose} (dry run)"
 
 
 def fold(state: State, record: Record, ts: float) -> None:  # noqa: C901, PLR0912 - a table, one line a kind
@@ -113,8 +124,11 @@ def fold(state: State, record: Record, ts: float) -> None:  # noqa: C901, PLR091
 def _finding(state: State, record: Record, ts: float) -> None:
     body = record.body
     known = state.incidents.get(record.incident)
+    found = {name: body[name] for name in ("policy", "target", "because", "event", "source")} | {"at": ts}
     if body["steps"]:
-        state.unanswered[record.incident] = {name: body[name] for name in ("policy", "target", "because", "event", "source")}
+        state.unanswered[record.incident] = found
+    if body["later"]:
+        _remember(state.put_off, record.incident, found)
     if known:
         state.incidents[known.id] = known.found_again(ts, body["because"])
         return
@@ -138,7 +152,7 @@ def _would(state: State, record: Record, ts: float) -> None:
     _remember(state.would, made.id, made)
     _belongs(state, made)
     for whose in {"", made.policy}:
-        _happened(state.done.setdefault(whose, []), ts)
+        _happened(state.done.setdefault(would_be(whose), []), ts)
 
 
 def _belongs(state: State, made: Mitigation) -> None:
@@ -170,7 +184,8 @@ def _key(change: Change) -> str:
 
 
 def _in_force(state: State, record: Record, ts: float) -> None:
-    if not (mitigation := state.mitigations.get(record.mitigation)):
+    mitigation = state.mitigations.get(record.mitigation)
+    if not mitigation or not mitigation.active:
         return
     state.holder[mitigation.key] = mitigation.id
     _remember(state.repeats, mitigation.aim, (state.repeated(mitigation.aim, ts) + 1, ts))
@@ -182,13 +197,15 @@ def _in_force(state: State, record: Record, ts: float) -> None:
 
 
 def _stage(state: State, record: Record, ts: float) -> None:
-    if not (mitigation := state.mitigations.get(record.mitigation)):
+    mitigation = state.mitigations.get(record.mitigation)
+    if not mitigation or not mitigation.active:
         return
     if record.kind == "lifting":
         state.mitigations[mitigation.id] = mitigation._replace(stage="lifting")
-        incident = state.incidents.get(mitigation.incident)
-        if incident and record.body["by_hand"]:
-            state.incidents[incident.id] = incident._replace(undone=ts)
+        if record.body["by_hand"]:
+            incident = state.incidents.get(mitigation.incident)
+            for target in dict.fromkeys((mitigation.target, incident.target if incident else mitigation.target)):
+                _remember(state.undone, target, ts)
     else:
         state.mitigations[mitigation.id] = mitigation._replace(stage="in_force", until=record.body["until"])
 
@@ -209,6 +226,7 @@ def _phase(state: State, record: Record, ts: float) -> None:
     if incident := state.incidents.get(record.incident):
         state.incidents[incident.id] = incident.moved(record.body["phase"], ts)
         if record.body["phase"] == "resolved":
+            state.put_off.pop(incident.id, None)
             _let_go(state, incident.id)
 
 
@@ -243,7 +261,18 @@ def _remember(known: dict[K, V], key: K, value: V) -> None:
 
 # Snapshots: the state as plain JSON, so that a start reads the journal's tail and not all of it --------------------------------
 
-_PLAIN: Final = ("unanswered", "modes", "pause", "done", "repeats", "active", "last_incident", "last_mitigation")
+_PLAIN: Final = (
+    "unanswered",
+    "put_off",
+    "modes",
+    "pause",
+    "done",
+    "repeats",
+    "undone",
+    "active",
+    "last_incident",
+    "last_mitigation",
+)
 
 
 def snapshot(state: State) -> dict[str, Any]:
@@ -280,6 +309,6 @@ def restore(plain: Mapping[str, Any] | None, systems: Mapping[str, type[System]]
             change = read_change(one["change"], systems)
             mitigation = Mitigation(**{**one, "change": change, "key": _key(change)})
             getattr(state, name)[mitigation.id] = mitigation
-            if mitigation.active:
+            if mitigation.stage in ("in_force", "lifting"):
                 state.holder[mitigation.key] = mitigation.id
     return state

@@ -10,13 +10,13 @@ from functools import cache
 from ipaddress import IPv4Network, IPv6Network
 from typing import Any
 
-from agent.action import Change
+from agent.action import Change, parameters
 from agent.guard import Lifelines
 from agent.incident import Mitigation
 from agent.messages import Effect, Note, Run
 from agent.policy import Limits, Mode, Policy
 from agent.record import Record
-from agent.schema import Ttl, spoken
+from agent.schema import Means, Ttl, spoken
 from agent.state import State, fold
 from agent.watching.watch import Watch
 
@@ -37,7 +37,10 @@ class Settings:
 
 @dataclass
 class Agent:
-    """All that flow.py reads: the durable `state`, the policies with their windows, and what is only true right now."""
+    """All that flow.py reads: the durable `state`, the policies with their windows, and what is only true right now.
+
+    `busy` are the mitigations that a lane is changing; `doubtful` those that nobody is changing and whose outcome is open.
+    """
 
     settings: Settings
     state: State
@@ -49,10 +52,15 @@ class Agent:
     due: list[tuple[float, str]] = field(default_factory=list)
     later: list[tuple[float, int, Run]] = field(default_factory=list)
     spared: dict[tuple[str, str], float] = field(default_factory=dict)
+    busy: set[str] = field(default_factory=set)
     doubtful: set[str] = field(default_factory=set)
+    disturbed: set[str] = field(default_factory=set)
     verified: dict[str, float] = field(default_factory=dict)
+    tries: dict[str, int] = field(default_factory=dict)
     healed: list[float] = field(default_factory=list)
     disturber: str = ""
+    ticked: float = 0.0
+    next_look: float = 0.0
     next_sweep: float = 0.0
     next_tidy: float = 0.0
 
@@ -106,14 +114,21 @@ def aim(action: Any) -> str:
             return spoken(value)
         if isinstance(value, tuple) and value:
             return ",".join(map(str, value))
-        if isinstance(value, str) and value:
-            return value
+        if (isinstance(value, str) and value) or (isinstance(value, int) and name in _meaningful(kind)):
+            return str(value)
     return str(action.name)
 
 
 @cache
 def _parameters(kind: type[Any]) -> tuple[str, ...]:
     return tuple(one.name for one in fields(kind))
+
+
+@cache
+def _meaningful(kind: type[Any]) -> frozenset[str]:
+    """Parameters that stand for something (a port), and are more than an amount."""
+    meant = {name: getattr(hint, "__metadata__", ()) for name, (hint, _) in parameters(kind).items()}
+    return frozenset(name for name, marks in meant.items() if any(isinstance(mark, Means) for mark in marks))
 
 
 def lasting(action: Any, repeats: int) -> Any:

@@ -37,6 +37,8 @@ class Upkeep:
         self._firewall: Any = systems["firewall"]
         self._postgres: Any = systems["postgres"]
         self._belt: tuple[Lifeline, ...] = ()
+        self._belt_due = 0.0
+        self._learning = False
         self.counters: Mapping[str, tuple[int, int]] = {}
         self.next_due = 0.0
 
@@ -56,10 +58,12 @@ class Upkeep:
         """Do what is due; `now` is monotonic."""
         if now >= self.next_due:
             self.next_due = now + LEARN
-            self._lanes.start("host", Job("learn life-lines", self._learn, self._unlearnt, PATIENCE), now)
+            if not self._learning:
+                self._learning = True
+                self._lanes.start("host", Job("learn life-lines", self._learn, self._unlearnt, PATIENCE), now)
         lines = self._agent.lifelines.lines if self._agent.state.active.get("") else ()
-        if lines and lines != self._belt:
-            self._belt = lines
+        if lines and lines != self._belt and now >= self._belt_due:
+            self._belt, self._belt_due = lines, now + LEARN  # one that fails comes again then, and not with every turn
             self._lanes.start("firewall", Job("protect life-lines", self._protect, self._unprotected, PATIENCE), now)
 
     def count(self) -> None:
@@ -68,9 +72,11 @@ class Upkeep:
 
     def _learn(self) -> list[Message]:
         lifelines = self._lifelines()
+        self._learning = False
         return [Learnt(lifelines)] if lifelines.lines != self._agent.lifelines.lines else []
 
     def _unlearnt(self, why: str) -> list[Message]:
+        self._learning = False
         log.warning("%s; the life-lines known before stay", why)
         return []
 

@@ -190,9 +190,14 @@ def build(
         for name, one in config.checks.items()
     ]
 
+    live = config
+
     def reread() -> Reread:
+        nonlocal live
         fresh = read_config_file(config_path)
-        return Reread(read_policies(fresh)[0], settings(fresh, forced_dry_run=forced_dry_run))
+        read = Reread(read_policies(fresh)[0], settings(fresh, forced_dry_run=forced_dry_run))
+        live = fresh  # `never_touch` is asked for again and again
+        return read
 
     return Daemon(
         Parts(
@@ -204,7 +209,7 @@ def build(
             actions=known.actions,
             socket=config.socket,
             reread=reread,
-            lifelines=lambda: lifelines(config, world),
+            lifelines=lambda: lifelines(live, world),
             state_kinds=frozenset(name for name, kind in known.kinds.items() if kind.state),
             version=__version__,
             ship=lambda note: str(ship.ship(note)),

@@ -62,6 +62,8 @@ class Lane:
     def _serve(self) -> None:
         while True:
             number, job = self._waiting.get()
+            if number not in self._out:  # given up on before it began: what was told to have failed must not happen later
+                continue
             try:
                 message = job.work()
             except Exception as error:  # noqa: BLE001 - one of the three places: a lane's worker

@@ -123,6 +123,8 @@ class Network:
 
     def _remove(self) -> None:
         for name in self._names:
+            outer = f"t{name.removeprefix('contain-').replace('-', '')}"  # with its namespace it would go some time later
+            subprocess.run(["ip", "link", "delete", outer], check=False, timeout=10)
             subprocess.run(["ip", "netns", "delete", name], check=False, timeout=10)
         subprocess.run(["nft", "delete", "table", "inet", "docker"], check=False, timeout=10, capture_output=True)
 

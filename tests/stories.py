@@ -155,8 +155,11 @@ class Story:
         self.tell(Tick())
 
     def ask(self, verb: str, **body: Any) -> Any:
-        self.tell(Asked(verb, body, "alice (uid 1000)"))
+        self.order(verb, **body)
         return self.replies[-1].body
+
+    def order(self, verb: str, **body: Any) -> list[Effect]:
+        return self.tell(Asked(verb, body, "alice (uid 1000)"))
 
     def die_and_start_again(self) -> None:
         """What kill -9 leaves: the records, and the world."""

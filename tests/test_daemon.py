@@ -148,6 +148,17 @@ def test_pause_and_mode_survive_kill_9(agent: Running) -> None:
     assert agent.ask("resume")["result"] == "resumed"
 
 
+def test_a_reload_learns_whom_never_to_touch_before_anybody_can_be_blocked(agent: Running) -> None:
+    with agent.config.open("a") as config:
+        config.write("never_touch: [198.51.100.7]\n")
+
+    assert agent.ask("reload")["result"] == "reloaded"
+    answer = agent.ask("do", action="block_ip", params={"ip": "198.51.100.7", "ttl": "1m"}, why="a scanner")
+
+    assert answer["result"] == "refused"
+    assert "never_touch in agent.yaml" in answer["because"]
+
+
 # Checks ---------------------------------------------------------------------------------------------------------------------
 
 
@@ -169,3 +180,17 @@ def test_a_check_that_turns_bad_opens_an_incident_and_a_hung_one_holds_up_nobody
         assert stuck["answers"][0]["state"] == "unknown"
     finally:
         agent.kill()
+
+
+def test_a_sensor_that_cannot_see_is_written_down_and_stands_in_the_status_until_it_sees(tmp_path: Path) -> None:
+    log = tmp_path / "missing.log"
+    agent = make(tmp_path, f"sensors:\n  auth: {{logfile: {{path: {log}, parsers: [sshd]}}}}\n")
+    with agent:
+        blind = wait_for(lambda: agent.ask("status")["blind"])
+        assert "blind" in agent.contain("status").stdout
+
+        log.touch()
+        wait_for(lambda: not agent.ask("status")["blind"])
+
+    assert list(blind) == [f"file:{log}"]
+    assert [one.body["ok"] for one in records(agent, "sensor")] == [False, True]

@@ -314,6 +314,7 @@ def test_somebody_who_removes_it_again_and_again_is_not_fought_for_ever() -> Non
     for _ in range(20):
         story.gate.shut.clear()
         story.tell(Disturbed("gate", "ufw (pid 7)"))
+        story.now += 1
 
     assert len(story.said("drifted")) == 5
     assert story.said("drifted")[-1].body["fight"] is True
@@ -439,3 +440,17 @@ def test_a_finding_that_a_crash_left_without_an_answer_is_taken_up_at_the_next_s
     assert set(story.gate.shut) == {"203.0.113.7"}
     assert story.agent.state.unanswered == {}
     assert story.agent.state.incidents["INC-1"].phase == "contained"
+
+
+@pytest.mark.parametrize("comes_again", [True, False])
+def test_a_step_that_was_put_off_is_done_after_a_crash_too_if_the_finding_came_again(comes_again: bool) -> None:
+    put_off = policy(then=[shut(after=timedelta(minutes=1))], guard=Limits(cooldown=timedelta(minutes=5)))
+    story = Story(put_off)
+    story.logins(3, every=0)
+    story.now += 30
+
+    story.die_and_start_again()
+    story.logins(3 if comes_again else 1, every=0)
+    story.pass_by(31)
+
+    assert bool(story.gate.shut) is comes_again

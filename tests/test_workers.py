@@ -39,6 +39,21 @@ def test_a_late_job_is_given_up_on_with_a_sentence_and_its_answer_is_dropped() -
     assert not lanes.accept(mailbox.get(timeout=5))
 
 
+def test_a_job_given_up_on_before_it_began_is_never_done() -> None:
+    mailbox: queue.SimpleQueue[Any] = queue.SimpleQueue()
+    lanes, hang, done = Lanes(mailbox), threading.Event(), list[str]()
+    lanes.start("firewall", job("hang", hang.wait, deadline=60.0), now=0.0)
+    lanes.start("firewall", job("block", lambda: done.append("block"), deadline=2.0), now=0.0)
+    lanes.late(3.0)
+    lanes.start("firewall", job("look", lambda: done.append("look")), now=3.0)
+
+    hang.set()
+    mailbox.get(timeout=5)
+    mailbox.get(timeout=5)
+
+    assert done == ["look"]
+
+
 def test_an_error_in_a_job_is_an_answer_and_the_lane_goes_on() -> None:
     mailbox: queue.SimpleQueue[Any] = queue.SimpleQueue()
     lanes = Lanes(mailbox)
