@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import itertools
 import json
+import os
 import pwd
 import queue
 import threading
@@ -22,6 +23,8 @@ from agent.messages import Asked, Reply
 LONGEST_BODY: Final = 256 * 1024
 PATIENCE: Final = 30
 """Seconds a question may wait for its answer."""
+LONGEST_PATH: Final = 107
+"""Bytes that Linux takes for the name of a unix socket (unix(7))."""
 STOPPING: Final = {"error": "the agent is stopping"}
 
 
@@ -49,7 +52,7 @@ class Control:
             self._server.prepare()
             path.chmod(0o660)
         except OSError as error:
-            raise CannotReach(f"cannot listen on {path}: {error}; is its directory there, and may this user write it?") from error
+            raise CannotReach(_why_not(path, error)) from error
         threading.Thread(target=self._server.serve, name="control", daemon=True).start()
 
     def answer(self, reply: Reply) -> None:
@@ -95,6 +98,12 @@ class Control:
             return "504 Gateway Timeout", {"error": f"the agent did not answer within {PATIENCE} s; it is busy or stuck"}
         status = "400 Bad Request" if "problem" in answer else "503 Service Unavailable" if answer is STOPPING else "200 OK"
         return status, answer
+
+
+def _why_not(path: Path, error: OSError) -> str:
+    if len(os.fsencode(path)) > LONGEST_PATH:
+        return f"cannot listen on {path}: a socket may have {LONGEST_PATH} bytes; shorten `socket:` in agent.yaml"
+    return f"cannot listen on {path}: {error}; is its directory there, and may this user write it?"
 
 
 def _actor(uid: Any) -> str:

@@ -52,7 +52,7 @@ def examine(config_path: Path) -> Iterator[Finding]:
         yield Finding("config", False, str(error), "mend the file; `contain policy check` shows every mistake of the policies")
         yield from _firewall(wiring.systems(None))
         return
-    yield Finding("config", True, f"{config_path}: {len(policies)} policies, {len(warnings)} warnings")
+    yield Finding("config", True, f"{config_path}: {len(policies)} policies{_warned(len(warnings))}")
     systems = wiring.systems(config)
     yield from _firewall(systems)
     yield _writable("journal", config.journal)
@@ -64,6 +64,10 @@ def examine(config_path: Path) -> Iterator[Finding]:
 
 
 # The host -------------------------------------------------------------------------------------------------------------
+
+
+def _warned(count: int) -> str:
+    return f", {count} warning{'' if count == 1 else 's'}; see: contain policy check" if count else ""
 
 
 def _python() -> Finding:
@@ -140,12 +144,12 @@ def _sensors(config: Any) -> Iterator[Finding]:
         elif sensor.name == "journald":
             yield _journal(name)
         else:
-            yield Finding(f"sensor {name}", True, sensor.source)
+            yield Finding(f"sensor {name}", True, "needs nothing but this kernel")
 
 
 def _readable(name: str, file: Path) -> Finding:
     if not file.exists():
-        return Finding(f"sensor {name}", None, f"{file} does not exist yet; it is waited for")
+        return Finding(f"sensor {name}", None, f"{file} does not exist yet; it is waited for", "is the path in agent.yaml right?")
     if os.access(file, os.R_OK):
         return Finding(f"sensor {name}", True, f"{file} can be read")
     group = file.group() if file.exists() else "adm"

@@ -49,7 +49,8 @@ def _head(found: Looked, places: Places, day: str) -> str:
 version: 1
 host: {_quoted(found.host)}
 
-# In dry run everything is recorded and nothing is done. Let a policy act when its findings are right:
+# In dry run, what policies would do is recorded and not done. What a person orders is done, except under contain run --dry-run.
+# Let a policy act when its findings are right:
 #   contain policy mode ssh-brute-force enforce
 mode: dry_run
 

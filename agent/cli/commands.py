@@ -23,8 +23,8 @@ _SECTIONS: Final = {
         "limit": ("limit", "Limit how many requests or packets each address may send."),
         "do": ("do", "Carry out any action, or show what it would do."),
         "undo": ("undo", "Lift mitigations."),
-        "pause": ("order", "No actions for a while; what is in force stays."),
-        "resume": ("order", "Actions are possible again."),
+        "pause": ("order", "No policy acts for a while; what is in force stays."),
+        "resume": ("order", "End a pause now."),
     },
     "Run and set up": {
         "run": ("run", "Run the agent in the foreground."),

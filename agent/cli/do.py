@@ -41,8 +41,20 @@ class ActionName(click.ParamType[str]):
         return [CompletionItem(one) for one in names if one.startswith(incomplete)]
 
 
+class Do(Verb):
+    """Names the actions there are in its help."""
+
+    def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """The actions with their parameters, then the options."""
+        from agent import wiring
+
+        with formatter.section("Actions"):
+            formatter.write_dl([plan.usage(one) for one in wiring.catalogue(None).actions.values()], col_max=20)
+        super().format_options(ctx, formatter)
+
+
 @click.command(
-    cls=Verb,
+    cls=Do,
     examples=(
         "contain do block_ip ip=203.0.113.7 ttl=1h --dry-run",
         'contain do block_ip ip=203.0.113.7 ttl=1h --why "scans the shop"',
@@ -70,7 +82,8 @@ def do(given: Given, *, action: str, params: tuple[str, ...], why: str, yes: boo
 def _pair(text: str) -> tuple[str, str]:
     name, equals, value = text.partition("=")
     if not equals:
-        raise Stop(Exit.USAGE, f"cannot read the parameter `{text}`: it has no value\nWrite {name}=VALUE, without spaces.")
+        mend = "Write NAME=VALUE without spaces, as in ip=203.0.113.7 ttl=1h."
+        raise Stop(Exit.USAGE, f"cannot read the parameter `{text}`: it has no `=`\n{mend}")
     return name, value
 
 

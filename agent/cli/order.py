@@ -31,12 +31,15 @@ class Seconds(click.ParamType[float]):
 @click.option("--why", required=True, help="The reason; it stands in the evidence.")
 @click.pass_obj
 def pause(given: Given, seconds: float, why: str) -> None:
-    """No actions for a while. Findings are still recorded, and what is in force stays and still ends in time."""
+    """No policy acts for a while. Findings are still recorded, and what is in force stays and still ends in time.
+
+    What a person orders, as with `contain block`, is still done.
+    """
     answer = given.ask("pause", seconds=seconds, why=why)
     if given.json:
         given.show.document("pause", [answer])
     else:
-        given.show.line(f"All actions are paused; that ends {given.show.at(answer['until'])}, or with: contain resume")
+        given.show.line(f"No policy acts any more; that ends {given.show.at(answer['until'])}, or with: contain resume")
 
 
 @click.command(cls=Verb, examples=("contain resume",))
@@ -47,7 +50,7 @@ def resume(given: Given) -> None:
     if given.json:
         given.show.document("resume", [answer])
     else:
-        given.show.line("Actions are possible again." if answer["result"] == "resumed" else "Nothing was paused.")
+        given.show.line("Policies act again." if answer["result"] == "resumed" else "Nothing was paused.")
 
 
 @click.command(cls=Verb, examples=("contain reload",))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import os
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -74,6 +75,14 @@ def example(action: Any) -> str:
 
     needed = [f"{name}=…" for name, (_, required) in parameters(action).items() if required]
     return f'contain do {action.name} {" ".join(needed)} --why "…"'
+
+
+def usage(action: Any) -> tuple[str, str]:
+    """How an action is called, and the sentence that says what it does."""
+    from agent.action import parameters
+
+    words = [f"{name}=…" if required else f"[{name}=…]" for name, (_, required) in parameters(action).items()]
+    return f"{action.name} {' '.join(words)}", (inspect.getdoc(action) or "").partition("\n\n")[0].replace("\n", " ")
 
 
 def tell(given: Given, found: Rehearsed, *, exit_code: bool) -> Exit:

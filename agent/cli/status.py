@@ -73,6 +73,8 @@ def _plain(answer: Answer) -> Iterable[list[Cell]]:
         yield ["check", one["state"], name, one["target"], one["say"]]
     for name in answer["sensors"]:
         yield ["sensor", name]
+    for source, say in answer["blind"].items():
+        yield ["blind", source, say]
     if answer["problems"]:
         yield ["problems", answer["problems"]]
 
@@ -96,9 +98,10 @@ def _screen(show: Show, answer: Answer) -> None:
 
 
 def _head(show: Show, answer: Answer) -> None:
-    would = answer["mitigations"]["would"]
-    held = answer["mitigations"]["total"] - would
+    would, unsettled = answer["mitigations"]["would"], answer["mitigations"]["unsettled"]
+    held = answer["mitigations"]["total"] - would - unsettled
     said = [f"{_count(answer['incidents']['total'], 'incident')} open", f"{_count(held, 'mitigation')} in force"]
+    said += [f"{unsettled} being changed"] if unsettled else []
     said += [f"{would} would be"] if would else []
     agent = f"agent {answer['version']}, up {span(show.now - answer['up'])}"
     show.line(f"{show.paint(show.text(answer['host']), 'bold')}   {', '.join(said)}   {show.paint(agent, 'dim')}")
@@ -108,7 +111,7 @@ def _head(show: Show, answer: Answer) -> None:
     if pause := answer["pause"]:
         until = show.at(pause["until"])
         by = show.text(f"{pause['actor']}: {pause['why']}")
-        show.line(f"{show.paint('paused', 'yellow')}    no actions; ends {until} ({by})")
+        show.line(f"{show.paint('paused', 'yellow')}    no policy acts; ends {until} ({by})")
     if answer["mode"] == "dry_run":
         show.line(
             f"{show.paint('dry run', 'yellow')}   what would be done is recorded and not done, where no policy says otherwise"
@@ -136,6 +139,8 @@ def _foot(show: Show, answer: Answer) -> Iterable[tuple[str, str]]:
     modes = [f"{count} {mode.replace('_', ' ')}" for mode, count in answer["modes"].items() if count]
     yield "policies", ", ".join(modes) or "none"
     yield "sensors", f"{', '.join(map(show.text, answer['sensors'])) or 'none'}; {answer['lines']:,} lines read"
+    for source, say in answer["blind"].items():
+        yield "blind", show.text(f"{source}: {say}")
     if answer["evictions"]:
         yield "memory", f"{answer['evictions']:,} targets were forgotten early: too many at once"
     if after := _next(answer):

@@ -76,11 +76,14 @@ def in_order(found: Iterable[Problem]) -> tuple[Problem, ...]:
 
 
 class Problems(Exception):  # noqa: N818 - the word ops read
-    """Everything wrong with the files that were read; `found` stands in order, warnings among the errors."""
+    """Everything wrong with the files that were read; `found` stands in order, warnings among the errors.
+
+    The text is the errors alone: in a log, a status or after `contain reload`, warnings would hide what must be mended.
+    """
 
     def __init__(self, found: Iterable[Problem]) -> None:
         self.found = in_order(found)
-        super().__init__("\n".join(map(str, self.found)))
+        super().__init__("\n".join(str(one) for one in self.found if one.level == "error"))
 
 
 def nearest(word: str, known: Iterable[str]) -> str | None:

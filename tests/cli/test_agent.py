@@ -116,9 +116,9 @@ def test_a_pause_ends_with_resume(agent: Agent) -> None:
     status = agent("status", "--json")
     resumed = agent("resume")
 
-    assert paused.out.startswith("All actions are paused; that ends 2")
+    assert paused.out.startswith("No policy acts any more; that ends 2")
     assert items(status)[0]["pause"]["why"] == "deploying"
-    assert resumed.out == "Actions are possible again.\n"
+    assert resumed.out == "Policies act again.\n"
     assert agent("resume").out == "Nothing was paused.\n"
 
 

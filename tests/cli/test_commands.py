@@ -64,6 +64,13 @@ def test_help_shows_the_examples_and_the_options_of_every_command() -> None:
     assert "--json" in said.out.partition("Options of every command:")[2]
 
 
+def test_the_help_of_do_names_every_action_with_its_parameters() -> None:
+    said = contain("do", "--help").out
+
+    assert "\n  block_ip ip=… ttl=… [ports=…]\n" in said
+    assert "\n  rate_limit rps=… ttl=…" in said
+
+
 def test_the_version_is_told() -> None:
     assert contain("--version").out == f"containment-agent {__version__}\n"
 
@@ -86,7 +93,7 @@ def test_the_version_is_told() -> None:
         ("limit --service nothere --rps 5 --for 1h --dry-run", Exit.FAILED, "/etc/services has no such name"),
         ("limit --service https --rps fast --for 1h --dry-run", Exit.USAGE, "rps: "),
         ("do blockip ip=203.0.113.7 ttl=1h --dry-run", Exit.USAGE, "Did you mean `block_ip`?"),
-        ("do block_ip 203.0.113.7 --dry-run", Exit.USAGE, "it has no value"),
+        ("do block_ip 203.0.113.7 --dry-run", Exit.USAGE, "Write NAME=VALUE"),
         ("do block_ip ip=203.0.113.7 --dry-run", Exit.USAGE, "block_ip needs `ttl`"),
         ("do block_ip ip=203.0.113.7 ttl=1h", Exit.USAGE, "a person's order needs a reason"),
         ("undo", Exit.USAGE, "Example: contain undo 203.0.113.7 --plan"),
@@ -201,7 +208,7 @@ def completed(line: str) -> list[str]:
     [
         ("contain st", ["status"]),
         ("contain policy ch", ["check"]),
-        ("contain do bl", ["block_ip"]),
+        ("contain do block_i", ["block_ip"]),
         ("contain status --exi", ["--exit-code"]),
         ("contain policy mode x dr", ["dry_run"]),
         ("contain undo ", ["all"]),

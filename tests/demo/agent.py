@@ -66,14 +66,19 @@ class Agent:
             self._process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, env=environment())
         self._closing.callback(self._kill)
         self._reader = self._closing.enter_context(self.story.awaited("the agent starts", self._journal, 15))
-        self.story.awaited("its policies are live", lambda: self.hear("policies"), 15)
+        self.story.awaited("its policies are live", lambda: self._alive() and self.hear("policies"), 15)
         self.story.awaited("it answers", lambda: (self.place / "agent.sock").exists() or None, 5)
         return self
 
+    def _alive(self) -> bool:
+        """Whether it runs; an agent that ended has said why, and the play is over."""
+        if self._process.poll() is None:
+            return True
+        self.story.line((self.place / "agent.log").read_text().rstrip())
+        raise self.story.over("the agent starts", f"it ended with {self._process.returncode}")
+
     def _journal(self) -> Reader | None:
-        if self._process.poll() is not None:
-            self.story.line((self.place / "agent.log").read_text().rstrip())
-            raise self.story.over("the agent starts", f"it ended with {self._process.returncode}")
+        self._alive()
         try:
             return read_only(self.place / "state" / "journal.db")
         except CannotUseJournal:

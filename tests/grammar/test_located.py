@@ -203,6 +203,15 @@ def test_problems_stand_in_the_order_of_file_line_and_column() -> None:
     assert [(one.place.file, one.place.line, one.place.column) for one in problems.found] == sorted(places)
 
 
+def test_the_text_of_problems_is_what_must_be_mended_and_no_warning() -> None:
+    unwise, wrong = Problem(Place("a", 1, 1), "unwise", level="warning"), Problem(Place("b", 1, 1), "wrong")
+
+    problems = Problems([unwise, wrong])
+
+    assert str(problems) == "b:1:1: error: wrong"
+    assert problems.found == (unwise, wrong)
+
+
 @pytest.mark.parametrize(
     ("word", "known", "hint"),
     [
