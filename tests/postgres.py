@@ -19,7 +19,8 @@ import pytest
 from agent.systems.postgres import Postgres
 from tests.needs import need
 
-_ports = itertools.count(54320)
+_ports = itertools.count(15432)
+"""Below the ports that the kernel lends to outgoing connections (from 32768 on): one of those can be in use."""
 
 
 class Server:
