@@ -112,11 +112,6 @@ def call(method: Callable[Concatenate[S, P], Any]) -> Callable[Concatenate[S, P]
     return typing.cast("Callable[Concatenate[S, P], Call]", written)
 
 
-def verbs(system: type[System]) -> dict[str, Callable[..., Any]]:
-    """Everything a system can be called to do, by verb."""
-    return {n: m.performed for n, m in inspect.getmembers(system) if hasattr(m, "performed")}
-
-
 def _method(system: type[System], verb: str) -> Callable[..., Any]:
     found = getattr(getattr(system, verb, None), "performed", None)
     if found is None:

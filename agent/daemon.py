@@ -50,7 +50,7 @@ ANCHOR: Final = 2.0
 SNAPSHOT: Final = 50_000
 """Records between two snapshots."""
 WARMED: Final = 200_000
-"""Events of before a stop that fill the windows at start."""
+"""Events of before a stop that fill the windows at start: the newest, for those are what an attack is made of."""
 CYCLES: Final = (50_000, 20, 100)
 """How seldom Python looks for objects that only hold each other. As shipped it looks again and again through all that a burst of
 offenders leaves in the state, which holds none: a third of the burst's time."""
@@ -153,7 +153,7 @@ class Daemon:
     def _warm(self) -> None:
         """Fill the windows with what was seen before the last stop, so that a restart forgives nobody."""
         since = time.time() - self.agent.watch.longest()
-        for event in self.journal.events(since=since, limit=WARMED):
+        for event in reversed(self.journal.events(since=since, limit=WARMED, newest_first=True)):
             self.agent.watch.feed(event, event.seen)
 
     def _live(self, because: str) -> Note:

@@ -49,10 +49,12 @@ def catalogue(config: Config | None) -> Catalogue:
     """
     import actions
     from agent import parsers, sensors
+    from agent.grammar.config import with_lists
     from agent.streams import rates, sensor
 
     kinds = gather([*_modules(parsers), *_modules(sensors), sensor, rates])
-    return Catalogue(kinds, discover(actions), dict(config.lists) if config else STAND_INS)
+    known = Catalogue(kinds, discover(actions), STAND_INS)
+    return with_lists(known, config) if config else known
 
 
 def parse(name: str, line: str) -> Sequence[Event]:

@@ -9,7 +9,12 @@ from pathlib import Path
 
 import pytest
 
+from agent.daemon import WARMED
+from agent.event import Event
+from agent.evidence.journal import Journal
 from agent.evidence.journal_read import read_only
+from agent.evidence.keys import load_or_make
+from agent.evidence.redact import Redactor
 from tests.network import Network, nft, ruleset
 from tests.running import Running, sshd_lines, wait_for
 
@@ -145,6 +150,25 @@ def test_failures_of_before_a_kill_count_after_it(host: Host, network: Network) 
     host.guess(1)
 
     wait_for(host.blocked)
+
+
+def test_a_restart_remembers_the_newest_failures_however_many_there_were(host: Host, network: Network) -> None:
+    host.agent.stop()
+    state, now = host.agent.place / "state", time.time()
+    key = load_or_make(state / "signing.key", host="db1")
+    journal = Journal(state / "journal.db", host="db1", key=key, redact=Redactor(key.derive("redaction")))
+    older = [failure(f"11.{at >> 16}.{at >> 8 & 255}.{at & 255}", now) for at in range(WARMED)]
+    journal.commit(now, [], events=[*older, *[failure(ATTACKER, now)] * 7])
+    journal.close()
+
+    host.agent.start()
+    host.guess(1)
+
+    wait_for(host.blocked)
+
+
+def failure(ip: str, seen: float) -> Event:
+    return Event("auth.ssh.failure", seen, {"src.ip": ip, "user": "root"}, "auth", seen)
 
 
 def test_what_somebody_flushes_is_back_at_once_and_the_evidence_names_the_process(host: Host, network: Network) -> None:
