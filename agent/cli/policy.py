@@ -45,12 +45,13 @@ def check(given: Given, paths: tuple[Path, ...]) -> Exit:
 
     Warnings tell what is allowed and unwise; they change nothing about the exit code.
     """
+    from agent.grammar.config import is_tests
     from agent.grammar.policy_reader import read_policies
     from agent.grammar.problem import Problems
     from agent.wiring import parse
 
     files = policy_files.texts(policy_files.named(given, paths))
-    files = {name: text for name, text in files.items() if not policy_files.is_tests(text)}
+    files = {name: text for name, text in files.items() if not is_tests(text)}
     policies: Sequence[Any] = ()
     try:
         policies, found = read_policies(files, policy_files.catalogue(given), parse)
@@ -76,6 +77,7 @@ def check(given: Given, paths: tuple[Path, ...]) -> Exit:
 @click.pass_obj
 def test(given: Given, paths: tuple[Path, ...]) -> Exit:
     """Run the examples in policies, and files of tests, in virtual time. Exits with 1 where one fails."""
+    from agent.grammar.config import is_tests
     from agent.grammar.policy_reader import read_policies
     from agent.watching import policy_tests
     from agent.watching.policy_test_files import read_tests
@@ -83,7 +85,7 @@ def test(given: Given, paths: tuple[Path, ...]) -> Exit:
 
     known = policy_files.catalogue(given)
     files = policy_files.texts(policy_files.named(given, paths))
-    tests = {name: text for name, text in files.items() if policy_files.is_tests(text)}
+    tests = {name: text for name, text in files.items() if is_tests(text)}
     with plainly():
         policies, _ = read_policies({name: text for name, text in files.items() if name not in tests}, known, parse)
         cases = policy_tests.examples(policies)

@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from datetime import timedelta
 from pathlib import Path
@@ -197,19 +197,25 @@ def find(paths: Sequence[Path]) -> dict[str, str]:
     """
     files: dict[str, str] = {}
     for path in paths:
-        for file in _inside(path):
+        for file in inside(path):
             text = _text(file)
-            if not _TESTS.search(text):
+            if not is_tests(text):
                 files[str(file)] = text
         if len(files) > MOST_FILES:
             raise CannotReach(f"cannot read policies: more than {MOST_FILES} files in {path}; is this the right directory?")
     return files
 
 
-def _inside(path: Path) -> Iterable[Path]:
+def inside(path: Path) -> Sequence[Path]:
+    """The YAML files of a directory and those below it; a path to a file stands for itself."""
     if not path.is_dir():
         return [path]
     return sorted(one for one in path.rglob("*") if one.suffix in (".yaml", ".yml") and one.is_file())
+
+
+def is_tests(text: str) -> bool:
+    """Whether a file holds tests of policies rather than policies."""
+    return _TESTS.search(text) is not None
 
 
 def _text(path: Path) -> str:
