@@ -28,12 +28,21 @@ from pydantic import TypeAdapter, ValidationError
 
 P = ParamSpec("P")
 S = TypeVar("S", bound="System")
+F = TypeVar("F", bound=Callable[..., Any])
 
 Impact = Literal["mild", "disruptive", "destructive"]
 
 
 class CannotReach(Exception):  # noqa: N818 - reads as the sentence it is
     """The outside said no, or nothing. Text: `cannot <what>: <why>`, then how to mend it."""
+
+
+class Protected(CannotReach):
+    """What was to be changed must never be: the agent's own token, a protected container, PID 1. Counts as the guard's no."""
+
+
+class InProgress(CannotReach):
+    """The system has taken it on and is not done: no failure, and no success yet. It is asked again, by `verify`, until it says."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,9 +63,13 @@ class Call:
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """One reversible step, small enough to hold or not hold. `undo` is None only for what cannot be taken back.
+    """One reversible step, small enough to hold or not hold.
 
-    `verify` answers True while the change holds. `capture` is asked before `apply`, and its answers become evidence.
+    `verify` answers True while the change holds, False where nothing of it is there, and a `Holds` where that needs a
+    sentence. `undo` is None for what is done once and cannot be taken back (a restart, a revoked token): verified, it is
+    over, and nothing of it stays in force. `capture` is asked before `apply`, and its answers become evidence. `touches`
+    names what is affected, kind first, as in `unit nginx.service` or `container web`: what agent.yaml protects is refused by
+    these names. Addresses need no mention; they stand in the calls.
     """
 
     describe: str
@@ -64,6 +77,18 @@ class Change:
     undo: Call | None
     verify: Call
     capture: tuple[Call, ...] = ()
+    touches: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Holds:
+    """What `verify` says where yes or no is not all: part of it is there, or none of it and somebody else is the reason.
+
+    A part stays a mitigation: it is shown, undone and ended like a whole one, and tried again at every sweep.
+    """
+
+    how: Literal["partly", "no"]
+    say: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,11 +115,25 @@ class System:
         """The call in the system's own words (`nft add element …`, the SQL, the API call), for dry runs and evidence."""
         return str(one)
 
+    def within(self, one: Call) -> float:
+        """Seconds that the call may take beyond what every call may: 0 where its verb says nothing."""
+        return float(getattr(_method(type(self), one.verb), "within", 0.0))
+
     def _perform_one(self, one: Call) -> Answer:
         try:
             return Answer(_method(type(self), one.verb)(self, **one.args))
         except Exception as error:  # noqa: BLE001 - an answer is data; whoever asked decides what the error means
             return Answer(error=error)
+
+
+def slow(seconds: float) -> Callable[[F], F]:
+    """Declare, under @call, that a verb may take this long: `@call` `@slow(60)` `def end_all(self) …`."""
+
+    def declare(method: F) -> F:
+        method.within = seconds  # type: ignore[attr-defined]
+        return method
+
+    return declare
 
 
 def call(method: Callable[Concatenate[S, P], Any]) -> Callable[Concatenate[S, P], Call]:
@@ -138,7 +177,8 @@ def read_change(plain: Mapping[str, Any], systems: Mapping[str, type[System]]) -
     """The change a journal holds as plain JSON; journal.py writes it field by field."""
     calls = {part: read_call(plain[part], systems) if plain[part] else None for part in ("apply", "undo", "verify")}
     capture = tuple(read_call(one, systems) for one in plain["capture"])
-    return Change(plain["describe"], calls["apply"], calls["undo"], calls["verify"], capture)  # type: ignore[arg-type]
+    touches = tuple(plain.get("touches", ()))
+    return Change(plain["describe"], calls["apply"], calls["undo"], calls["verify"], capture, touches)  # type: ignore[arg-type]
 
 
 # Declaring and finding actions ----------------------------------------------------------------------------------------
@@ -148,9 +188,14 @@ class Action(Protocol):
     """An instance of a class under actions/: parameters bound, ready to plan."""
 
     name: ClassVar[str]
-    impact: ClassVar[Impact]
+    within: ClassVar[float]
     mutes: ClassVar[tuple[str, ...]]
     needs: ClassVar[Mapping[str, type[System]]]
+
+    @property
+    def impact(self) -> Impact:
+        """How much the plan may break; with these parameters, where the class has a property of that name."""
+        ...
 
     def plan(self, *args: Any, **systems: Any) -> list[Change]:
         """Ask the systems, change nothing, and return what would have to change."""
@@ -161,14 +206,22 @@ T = TypeVar("T", bound=type)
 
 
 @dataclass_transform(frozen_default=True)
-def action(*, impact: Impact, mutes: tuple[str, ...] = ()) -> Callable[[T], T]:
-    """Declare the one action of a file under actions/. `mutes` are the event kinds its own effect will cause."""
+def action(*, impact: Impact | None = None, mutes: tuple[str, ...] = (), within: float = 0.0) -> Callable[[T], T]:
+    """Declare the one action of a file under actions/.
+
+    `impact` is left out by a class that has a property `impact`, because its parameters decide. `mutes` are the event kinds
+    its own effect will cause; `within` the seconds that planning may take beyond what every plan may.
+    """
 
     def declare(cls: T) -> T:
         if not (cls.__doc__ or "").strip() or not hasattr(cls, "plan"):
             raise TypeError(f"{cls.__module__}: an action needs a docstring and plan()")
         made: Any = dataclass(frozen=True)(cls)
-        made.name, made.impact, made.mutes = cls.__module__.rpartition(".")[2], impact, mutes
+        if (impact is None) != isinstance(cls.__dict__.get("impact"), property):
+            raise TypeError(f"{cls.__module__}: an action says its impact once: impact=… or a property `impact`")
+        if impact is not None:
+            made.impact = impact
+        made.name, made.mutes, made.within = cls.__module__.rpartition(".")[2], mutes, within
         made.needs = needs(made.plan)
         return typing.cast("T", made)
 

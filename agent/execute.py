@@ -5,23 +5,33 @@ Many changes for one system become one batch, so that ten thousand offenders cos
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any, Final
 
-from agent.action import Answer, Call, Change, System
+from agent.action import Answer, Call, Change, Holds, InProgress, System
 from agent.messages import Held, Outcome, Release
 
 Job = tuple[str, Change]
 """A mitigation's name, and its change."""
+Keep = Callable[[str, Call, Any], Mapping[str, Any]]
+"""Stores what a capture brought to light, for a mitigation; answers what the journal says of it: file, size and hash."""
+
+CAPTURE: Final = 10.0
+"""Seconds that evidence may hold up an act; what has not been taken by then is left out, and said so."""
 
 
-def apply(batches: Sequence[Sequence[Job]], systems: Mapping[str, System]) -> list[tuple[Outcome, ...]]:
+def _unkept(_mitigation: str, one: Call, value: Any) -> Mapping[str, Any]:
+    """Without a store, what was captured goes into the record itself."""
+    return {"call": str(one), "value": value}
+
+
+def apply(batches: Sequence[Sequence[Job]], systems: Mapping[str, System], keep: Keep = _unkept) -> list[tuple[Outcome, ...]]:
     """Make changes and see that they hold. Batches are independent; within one, a change that fails stops those after it."""
     outcomes: list[list[Outcome]] = [[] for _ in batches]
     for depth in range(max(map(len, batches), default=0)):
-        going = [
-            at for at, jobs in enumerate(batches) if depth < len(jobs) and all(one.result == "in_force" for one in outcomes[at])
-        ]
-        for at, outcome in zip(going, _make([batches[at][depth] for at in going], systems), strict=True):
+        going = [at for at, jobs in enumerate(batches) if depth < len(jobs) and all(_goes_on(one) for one in outcomes[at])]
+        for at, outcome in zip(going, _make([batches[at][depth] for at in going], systems, keep), strict=True):
             outcomes[at].append(outcome)
     return [
         (*done, *(Outcome(name, "not_tried", f"{done[-1].mitigation} failed before it") for name, _ in jobs[len(done) :]))
@@ -29,30 +39,62 @@ def apply(batches: Sequence[Sequence[Job]], systems: Mapping[str, System]) -> li
     ]
 
 
-def _make(jobs: Sequence[Job], systems: Mapping[str, System]) -> list[Outcome]:
-    found = [_perform(change.capture, systems) for _, change in jobs]
+def _goes_on(one: Outcome) -> bool:
+    """A part that is in force, or under way, is no reason to leave out the rest: each change contains a little more."""
+    return one.result in ("in_force", "partly", "under_way")
+
+
+def _make(jobs: Sequence[Job], systems: Mapping[str, System], keep: Keep) -> list[Outcome]:
+    found = [_captured(name, change, systems, keep) for name, change in jobs]
     applied = _perform([change.apply for _, change in jobs], systems)
     held = _perform([change.verify for _, change in jobs], systems)
     return [
-        _outcome(name, change, made, holds, tuple(one.error or one.value for one in seen))
+        _outcome(name, change, made, holds)._replace(found=seen)
         for (name, change), made, holds, seen in zip(jobs, applied, held, found, strict=True)
     ]
 
 
-def _outcome(name: str, change: Change, made: Answer, holds: Answer, found: tuple[object, ...]) -> Outcome:
+def _captured(name: str, change: Change, systems: Mapping[str, System], keep: Keep) -> tuple[Mapping[str, Any], ...]:
+    """Evidence from before the act, at most CAPTURE seconds of it. That some cannot be had stops nothing."""
+    until, found = time.monotonic() + CAPTURE, []
+    for one in change.capture:
+        if time.monotonic() > until:
+            found.append({"call": str(one), "error": f"left out: {CAPTURE:g} s for evidence were over"})
+            continue
+        (seen,) = systems[one.system].perform([one])
+        found.append({"call": str(one), "error": str(seen.error)} if seen.error else keep(name, one, seen.value))
+    return tuple(found)
+
+
+def _outcome(name: str, change: Change, made: Answer, holds: Answer) -> Outcome:
     """What the system says it holds decides; what apply answered only explains."""
     why = str(made.error) if made.error else ""
-    if holds.error:
-        return Outcome(name, "late", why or f"cannot see whether it holds: {holds.error}", found)
-    if holds.value:
-        return Outcome(name, "in_force", why, found)
+    held = _held(name, holds)
+    if isinstance(holds.error, InProgress):
+        return Outcome(name, "under_way", held.say)
+    if held.holds is None:
+        return Outcome(name, "late", why or f"cannot see whether it holds: {held.say}")
+    if held.holds == "partly":
+        return Outcome(name, "partly", f"{why}; {held.say}" if why else held.say)
+    if held.holds:
+        return Outcome(name, "in_force", why)
+    if isinstance(made.error, InProgress):
+        return Outcome(name, "under_way", why)
     if made.error:
-        return Outcome(name, "failed", why, found)
-    return Outcome(name, "not_verified", f"the call succeeded, yet this does not hold: {change.describe}", found)
+        return Outcome(name, "failed", why)
+    return Outcome(name, "not_verified", f"the call succeeded, yet this does not hold: {held.say or change.describe}")
+
+
+def _held(name: str, answer: Answer) -> Held:
+    if answer.error:
+        return Held(name, None, str(answer.error))
+    if isinstance(answer.value, Holds):
+        return Held(name, "partly" if answer.value.how == "partly" else False, answer.value.say)
+    return Held(name, bool(answer.value))
 
 
 def undo(jobs: Sequence[Job], systems: Mapping[str, System]) -> tuple[Release, ...]:
-    """Take back what still holds, and see that it is gone; what somebody else already lifted is left alone."""
+    """Take back what still holds, in the order given, and see that it is gone; what somebody else lifted is left alone."""
     held = verify(jobs, systems)
     standing = [job for job, one in zip(jobs, held, strict=True) if one.holds and job[1].undo]
     undone = dict(zip((name for name, _ in standing), _perform([c.undo for _, c in standing if c.undo], systems), strict=True))
@@ -63,24 +105,31 @@ def undo(jobs: Sequence[Job], systems: Mapping[str, System]) -> tuple[Release, .
 def _release(job: Job, before: Held, undone: Answer | None, after: Held | None) -> Release:
     name, change = job
     if before.holds is None:
-        return Release(name, "failed", before.error)
+        return Release(name, "failed", before.say)
     if not before.holds:
-        return Release(name, "gone")
+        return Release(name, "gone", before.say)
     if change.undo is None:
         return Release(name, "failed", f"cannot undo: {change.describe}. It cannot be taken back")
     if after is not None and after.holds is False:
-        return Release(name, "lifted")
-    why = str(undone.error) if undone and undone.error else "the undo succeeded, yet the change still holds"
-    return Release(name, "failed", why)
+        return Release(name, "lifted", after.say)
+    if undone and undone.error:
+        return Release(name, "failed", str(undone.error))
+    return Release(name, "failed", (after and after.say) or "the undo succeeded, yet the change still holds")
 
 
 def verify(jobs: Sequence[Job], systems: Mapping[str, System]) -> tuple[Held, ...]:
     """Ask whether changes hold; None with the error where it could not be asked."""
     answers = _perform([change.verify for _, change in jobs], systems)
-    return tuple(
-        Held(name, None, str(one.error)) if one.error else Held(name, bool(one.value))
-        for (name, _), one in zip(jobs, answers, strict=True)
-    )
+    return tuple(_held(name, one) for (name, _), one in zip(jobs, answers, strict=True))
+
+
+def seconds(jobs: Iterable[Change], systems: Mapping[str, System]) -> float:
+    """How much longer than usual these changes may take: slow verbs one after the other, and the evidence before."""
+    longer = 0.0
+    for change in jobs:
+        longer += CAPTURE if change.capture else 0.0
+        longer += sum(systems[one.system].within(one) for one in (change.apply, change.verify))
+    return longer
 
 
 def _perform(calls: Sequence[Call], systems: Mapping[str, System]) -> list[Answer]:
@@ -99,6 +148,13 @@ def dry_run(changes: Iterable[Change], systems: Mapping[str, System]) -> list[st
     lines = []
     for change in changes:
         lines.append(f"would {change.describe}")
+        lines += [f"  {'touches':7} {one}" for one in change.touches]
+        lines += [f"  {'capture':7} {_native(one, systems)}" for one in change.capture]
         for part, one in (("apply", change.apply), ("verify", change.verify), ("undo", change.undo)):
-            lines.append(f"  {part:7} {systems[one.system].native(one) if one else 'none: this cannot be taken back'}")
+            said = _native(one, systems).splitlines() if one else ["none: this cannot be taken back"]
+            lines += [f"  {part if at == 0 else '':7} {line}" for at, line in enumerate(said)]
     return lines or ["nothing to do: already in force"]
+
+
+def _native(one: Call, systems: Mapping[str, System]) -> str:
+    return systems[one.system].native(one)

@@ -12,7 +12,7 @@ from agent.guard import Lifelines
 from agent.policy import Policy, Step
 from agent.record import Record
 
-Result = Literal["in_force", "not_verified", "failed", "not_tried", "late"]
+Result = Literal["in_force", "partly", "not_verified", "failed", "not_tried", "late", "under_way"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +53,7 @@ class Run(NamedTuple):
 
 
 class Outcome(NamedTuple):
-    """What came of one change. `error` is a sentence; `found` what `capture` brought to light."""
+    """What came of one change. `error` is a sentence, for `partly` what is missing; `found` is the evidence taken before."""
 
     mitigation: str
     result: Result
@@ -63,20 +63,20 @@ class Outcome(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Release:
-    """What came of one undo: `lifted` now, already `gone`, or `failed`."""
+    """What came of one undo: `lifted` now, already `gone`, or `failed`; `say` where that needs a sentence."""
 
     mitigation: str
     result: Literal["lifted", "gone", "failed"]
-    error: str = ""
+    say: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class Held:
-    """What verify answered for one mitigation: True, False, or None where it could not be asked."""
+    """What verify answered for one mitigation: True, False, `partly`, or None where it could not be asked."""
 
     mitigation: str
-    holds: bool | None
-    error: str = ""
+    holds: bool | Literal["partly"] | None
+    say: str = ""
 
 
 # What can happen ------------------------------------------------------------------------------------------------------
@@ -98,12 +98,13 @@ class Seen:
 
 @dataclass(frozen=True, slots=True)
 class Planned:
-    """An action has said what it would change; `error` instead where it could not say."""
+    """An action has said what it would change; `error` instead where it could not say, `refused` where a system forbids it."""
 
     run: Run
     action: Any
     changes: tuple[Change, ...] = ()
     error: str = ""
+    refused: str = ""
 
 
 @dataclass(frozen=True, slots=True)

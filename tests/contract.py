@@ -26,8 +26,8 @@ from agent.evidence.leaf import write_plain
 Systems = Mapping[str, System]
 
 
-class ActionContract:
-    """Inherit, set `action`, and write `world`."""
+class _Contract:
+    """What every action promises, reversible or not."""
 
     action: Any
 
@@ -56,6 +56,15 @@ class ActionContract:
 
         assert self.world(systems) == before
         assert all(said)
+
+    def test_a_plan_comes_back_from_the_journal_as_it_was(self, plan: list[Change], systems: Systems) -> None:
+        read = [_through_the_journal(change, systems) for change in plan]
+
+        assert read == plan
+
+
+class ActionContract(_Contract):
+    """For what can be taken back. Inherit, set `action`, and write `world`."""
 
     def test_once_applied_it_holds_and_there_is_nothing_left_to_do(self, plan: list[Change], systems: Systems) -> None:
         before = self.world(systems)
@@ -98,6 +107,28 @@ class ActionContract:
         assert self.world(systems) == before
 
 
+class OnceContract(_Contract):
+    """For what is done once and cannot be taken back (undo=None). Inherit, set `action`, and write `world`."""
+
+    def test_once_applied_it_is_verified_and_nothing_offers_an_undo(self, plan: list[Change], systems: Systems) -> None:
+        before = self.world(systems)
+
+        outcomes = _apply(plan, systems)
+
+        assert outcomes == ["in_force"] * len(plan)
+        assert self.world(systems) != before
+        assert all(change.undo is None for change in plan)
+
+    def test_doing_it_once_more_after_a_crash_is_harmless(self, plan: list[Change], systems: Systems) -> None:
+        _apply(plan, systems)
+        after = self.world(systems)
+
+        outcomes = _apply(plan, systems)
+
+        assert outcomes == ["in_force"] * len(plan)
+        assert self.world(systems) == after
+
+
 def _apply(plan: Sequence[Change], systems: Systems) -> list[str]:
     return [one.result for one in execute.apply([[(f"M-{at}", change) for at, change in enumerate(plan)]], systems)[0]]
 
@@ -110,6 +141,7 @@ def _undo(plan: Sequence[Change], systems: Systems) -> list[str]:
 def _through_the_journal(change: Change, systems: Systems) -> Change:
     plain = {
         "describe": change.describe,
+        "touches": change.touches,
         "capture": [_plain(one) for one in change.capture],
         **{part: _plain(getattr(change, part)) for part in ("apply", "undo", "verify")},
     }
