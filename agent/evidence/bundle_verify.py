@@ -12,9 +12,11 @@ from __future__ import annotations
 import base64
 import hashlib
 import json
+import re
 import subprocess
 import sys
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
@@ -95,6 +97,55 @@ def decoded(text: str) -> bytes:
         return b""
 
 
+def files() -> list[str]:
+    """What does not fit among the files of evidence; prints what does."""
+    scope = HERE / "incident.txt"
+    incident = scope.read_text(encoding="utf-8").strip() if scope.exists() else ""
+    problems: list[str] = []
+    listed: set[str] = set()
+    elsewhere = 0
+    for where, one in captured(HERE / "records.jsonl"):
+        name, kept = str(one["file"]), str(one.get("sha256", ""))
+        if not re.fullmatch(r"[A-Za-z0-9_-]+/[A-Za-z0-9_-]+(\.[a-z0-9]+)+", name):
+            problems.append(f"a record names a file `{name}`, and no such name is ever given to one")
+            continue
+        path = HERE / "files" / name
+        listed.add(name)
+        if incident and where != incident and not path.exists():
+            elsewhere += 1
+        elif not path.is_file():
+            problems.append(f"files/{name} is missing")
+        elif hashed(path) != kept:
+            problems.append(f"files/{name} was changed: it is not what the record with its name says")
+    there = {str(path.relative_to(HERE / "files")) for path in (HERE / "files").rglob("*") if not path.is_dir()}
+    problems += [f"files/{name} was added: no record names it" for name in sorted(there - listed)]
+    sys.stdout.write(f"{len(there)} files of evidence are here\n")
+    if elsewhere:
+        sys.stdout.write(f"{elsewhere} files of other incidents than {incident} are not here, as was asked for\n")
+    return problems
+
+
+def captured(records: Path) -> Iterator[tuple[str, dict[str, object]]]:
+    """The incident and entry of every file that the records name."""
+    with records.open("rb") as lines:
+        for line in lines:
+            try:
+                plain = json.loads(line) if b'"kind":"captured"' in line else {}
+                found = plain["body"]["files"] if plain.get("kind") == "captured" else []
+                yield from [(str(plain["incident"]), one) for one in found if one.get("file")]
+            except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
+                continue  # a record that is not readable is told by `roots`
+
+
+def hashed(path: Path) -> str:
+    """The SHA-256 of a file."""
+    found = hashlib.sha256()
+    with path.open("rb") as file:
+        while data := file.read(1 << 20):
+            found.update(data)
+    return found.hexdigest()
+
+
 def check(notes: list[Path]) -> list[str]:
     """Everything that does not fit; prints what does."""
     vkey = (HERE / "key.vkey").read_text(encoding="utf-8").strip()
@@ -119,7 +170,7 @@ def check(notes: list[Path]) -> list[str]:
     covered = max((one for one in sealed if there.get(one) == sealed[one]), default=0)
     sys.stdout.write(f"{size} records, {covered} of them under a checkpoint that fits, {size - covered} after it\n")
     sys.stdout.write(f"signed with {vkey}\nCompare this key with the copy you were given on another way.\n")
-    return wrong + problems
+    return wrong + problems + files()
 
 
 def main() -> int:

@@ -40,17 +40,27 @@ _ASSIGNED: Final = re.compile(
     """,
     re.VERBOSE | re.IGNORECASE | re.ASCII,
 )
+_SQL: Final = re.compile(
+    r"""
+    (?P<before> password [ \t\r\n]+ )             # ALTER ROLE … PASSWORD '…', which PostgreSQL shows as it was sent
+    (?: (?P<open> (?:E|U&)? ' ) (?P<quoted> (?: [^'\\] | '' | \\. ){1,1000}+ )    # also where the statement was cut off in it
+      | (?P<tag> \$ (?:[a-z_]\w*)? \$ ) (?P<dollars> .{1,1000}? (?= (?P=tag) ) | .{1,1000} ) )
+    """,
+    re.VERBOSE | re.IGNORECASE | re.ASCII | re.DOTALL,
+)
 
 # Nearly all bytes hold no secret, and looking properly costs ten times what writing them does. So bytes are first squeezed:
-# lower case, `=` as `:`, and whatever stands in no needle left out; and only those with a needle in them are looked at.
+# lower case, `=` and SQL's quotes as `:`, and whatever stands in no needle left out; and only those with a needle are looked at.
 # Leaving bytes out can only bring needles together, never part one: each pattern above must hold a needle once squeezed.
+# The last needle is a pattern, for what is left of the blanks (\n, \t, \r) and of E or U& before a literal of SQL.
 _NEEDLES: Final = tuple(
     b"password: passwd: passphrase: secret: token: authorization: cookie: key: "
     b"privatekey hvs. hvb. hvr. akia asia xox slack.com eyj bearer @".split()
 )
-_KEPT: Final = frozenset(b"".join(_NEEDLES)) | frozenset(b"".join(_NEEDLES).upper()) | frozenset(b"=")
+_SQL_NEEDLE: Final = re.compile(rb"password[ntr]*[eu]?:")
+_KEPT: Final = frozenset(b"".join(_NEEDLES)) | frozenset(b"".join(_NEEDLES).upper()) | frozenset(b"='$")
 _LEFT_OUT: Final = bytes(set(range(256)) - _KEPT)
-_SQUEEZED: Final = bytes(range(256)).lower().replace(b"=", b":")
+_SQUEEZED: Final = bytes(range(256)).lower().translate(bytes.maketrans(b"='$", b":::"))
 
 
 class Redactor:
@@ -62,10 +72,10 @@ class Redactor:
 
     def learn(self, secret: str) -> None:
         """Register a credential the agent holds, so that it is replaced wherever it turns up, also inside a URL."""
-        for spelled in (secret.strip(), quote(secret.strip(), safe="")):
-            if len(spelled) >= _SHORTEST:
-                self._known[spelled] = to_json(spelled)[1:-1]
-        self._known = dict(sorted(self._known.items(), key=lambda known: -len(known[0])))  # one may be part of another
+        spellings = {secret.strip(), quote(secret.strip(), safe="")}
+        fresh = {one: to_json(one)[1:-1] for one in spellings if len(one) >= _SHORTEST}
+        # One may be part of another, so the longest come first. A new dict: lanes learn while the owner's thread reads.
+        self._known = dict(sorted({**self._known, **fresh}.items(), key=lambda known: -len(known[0])))
 
     def clean(self, texts: Sequence[bytes]) -> list[bytes]:
         """JSON texts without their secrets, in order. One text comes back as it went in, byte for byte, if it has none.
@@ -79,12 +89,15 @@ class Redactor:
     def suspects(self, data: bytes) -> bool:
         """Whether JSON text may hold a secret. Quick, and sure only when it says no."""
         squeezed = data.translate(_SQUEEZED, _LEFT_OUT)
-        return any(needle in squeezed for needle in _NEEDLES) or any(known in data for known in self._known.values())
+        if any(needle in squeezed for needle in _NEEDLES) or _SQL_NEEDLE.search(squeezed):
+            return True
+        return any(known in data for known in self._known.values())
 
     def text(self, text: str) -> str:
         """A text without its secrets, for a line to people."""
         for known in self._known:
             text = text.replace(known, self._tag(known))
+        text = _SQL.sub(self._literal, text)
         text = _ASSIGNED.sub(self._assigned, text)
         return _TOKEN.sub(lambda found: self._tag(found[0]), text)
 
@@ -107,6 +120,9 @@ class Redactor:
 
     def _assigned(self, found: re.Match[str]) -> str:
         return found["before"] + (found["quote"] or "") + self._tag(found["quoted"] or found["bare"])
+
+    def _literal(self, found: re.Match[str]) -> str:
+        return found["before"] + (found["open"] or found["tag"]) + self._tag(found["quoted"] or found["dollars"])
 
     def _tag(self, secret: str) -> str:
         if _TAG.fullmatch(secret):

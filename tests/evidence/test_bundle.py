@@ -11,9 +11,13 @@ from pathlib import Path
 
 import pytest
 
-from agent.evidence.bundle import CannotExport, Exported, export
+from agent.action import Call
+from agent.evidence.bundle import CannotExport, Exported, Wanted, export
 from agent.evidence.journal import read_only
 from agent.evidence.merkle import leaf_hash
+from agent.evidence.redact import Redactor
+from agent.evidence.store import Store, files_of
+from agent.record import Record
 from tests.evidence.journals import NOW, event, key_of, opened, records
 from tests.needs import need
 
@@ -34,7 +38,7 @@ def _export(place: Path, name: str) -> Exported:
     journal.checkpoint(NOW + 3600)  # at rest: the same checkpoint again
     journal.commit(NOW, records(5, 20))
     with read_only(path) as reader:
-        made = export(reader, place / name, vkey=key_of(path).vkey)
+        made = export(reader, place / name, vkey=key_of(path).vkey, files=Wanted(files_of(path)))
     journal.close()
     return made
 
@@ -191,11 +195,144 @@ def test_nothing_is_overwritten(exported: Exported, tmp_path: Path) -> None:
         read_only(tmp_path / "journal.db") as reader,
         pytest.raises(CannotExport, match="it exists already\nChoose another name"),
     ):
-        export(reader, exported.path, vkey=key_of(tmp_path / "journal.db").vkey)
+        export(reader, exported.path, vkey=key_of(tmp_path / "journal.db").vkey, files=Wanted(tmp_path))
 
 
 def test_a_place_that_is_not_there_is_told(tmp_path: Path) -> None:
     opened(tmp_path / "journal.db").close()
 
     with read_only(tmp_path / "journal.db") as reader, pytest.raises(CannotExport, match="No such file or directory"):
-        export(reader, tmp_path / "none" / "bundle", vkey=key_of(tmp_path / "journal.db").vkey)
+        export(reader, tmp_path / "none" / "bundle", vkey=key_of(tmp_path / "journal.db").vkey, files=Wanted(tmp_path))
+
+
+# Files of evidence ----------------------------------------------------------------------------------------------------
+
+
+def _captured(place: Path) -> Path:
+    """A journal whose two incidents each have two files of evidence, all under a checkpoint."""
+    path = place / "journal.db"
+    store, journal = Store(files_of(path), Redactor(b"k" * 32), keep_free=0), opened(path)
+    for number in (1, 2):
+        mitigation = f"M-{number}"
+        files = [store.keep(mitigation, Call("forensics", verb), {"seen": verb}) for verb in ("sockets", "processes")]
+        files.append({"call": "forensics.routes()", "error": "left out"})
+        journal.commit(NOW, [*records(3, journal.size), Record("captured", {"files": files}, f"INC-{number}", mitigation)])
+    journal.checkpoint(NOW)
+    journal.close()
+    return path
+
+
+def _with_files(place: Path, incident: str = "") -> Exported:
+    need("openssl", "openssl")
+    path = _captured(place)
+    with read_only(path) as reader:
+        return export(reader, place / "bundle", vkey=key_of(path).vkey, files=Wanted(files_of(path), incident))
+
+
+def test_a_bundle_takes_the_files_along_and_its_own_script_checks_them(tmp_path: Path) -> None:
+    made = _with_files(tmp_path)
+
+    done = _check(made.path)
+
+    assert (made.files, made.missing) == (4, ())
+    assert "\n4 files of evidence are here\n" in done.stdout
+    assert (done.returncode, done.stderr) == (0, "")
+    assert (made.path / "files/M-2/01-forensics-sockets.json.gz").read_bytes() == (
+        tmp_path / "evidence/M-2/01-forensics-sockets.json.gz"
+    ).read_bytes()
+
+
+def _one_byte(place: Path) -> None:
+    file = place / "files/M-1/02-forensics-processes.json.gz"
+    data = bytearray(file.read_bytes())
+    data[-1] ^= 1
+    file.write_bytes(data)
+
+
+def _and_its_sum(place: Path) -> None:
+    """Also the list of hashes, but not the record."""
+    _one_byte(place)
+    _sums(place)
+
+
+def _sums(place: Path) -> None:
+    listed = subprocess.run(["sha256sum", *place.glob("files/*/*")], capture_output=True, text=True, timeout=10, check=True)
+    (place / "SHA256SUMS").write_text(listed.stdout.replace(f"{place}/", ""))
+
+
+@pytest.mark.parametrize(
+    ("touch", "problem"),
+    [
+        (_one_byte, "files/M-1/02-forensics-processes.json.gz was changed"),
+        (_and_its_sum, "files/M-1/02-forensics-processes.json.gz was changed"),
+        (lambda place: (place / "files/M-1/02-forensics-processes.json.gz").unlink(), "processes.json.gz is missing"),
+        (lambda place: (place / "files/M-1/03-more.txt.gz").write_bytes(b"x"), "files/M-1/03-more.txt.gz was added"),
+        (_lines(lambda lines: lines.__setitem__(3, lines[3].replace(b'M-1/01', b'../..'))), "no such name is ever given"),
+    ],
+    ids=["byte", "byte and sum", "missing", "added", "forged name"],
+)  # fmt: skip
+def test_a_bundle_whose_files_were_touched_does_not_hold(tmp_path: Path, touch: Callable[[Path], None], problem: str) -> None:
+    made = _with_files(tmp_path)
+    touch(made.path)
+
+    done = _check(made.path)
+
+    assert problem in done.stdout
+    assert done.returncode == 1
+
+
+def test_its_instructions_check_the_files_with_sha256sum_alone(tmp_path: Path) -> None:
+    made = _with_files(tmp_path)
+    section = (made.path / "VERIFY.md").read_text().split("## The files, with sha256sum alone")[1].split("##")[0]
+    commands = "\n".join(re.findall(r"^    (.*)$", section, re.MULTILINE))
+
+    said = []
+    for touch in (lambda _: None, _one_byte, _sums):
+        touch(made.path)
+        command = ["sh", "-c", commands]
+        said.append(subprocess.run(command, cwd=made.path, capture_output=True, text=True, timeout=30, check=False))
+
+    whole, touched, forged = said
+    assert (whole.stdout, whole.stderr) == ("", "")
+    assert "processes.json.gz: FAILED" in touched.stdout
+    assert forged.stdout.endswith("is in no record\n")
+
+
+def test_the_files_of_one_incident_alone_make_a_bundle_that_holds_and_says_so(tmp_path: Path) -> None:
+    made = _with_files(tmp_path, "INC-2")
+
+    done = _check(made.path)
+
+    assert sorted(path.name for path in (made.path / "files").iterdir()) == ["M-2"]
+    assert "2 files of evidence are here\n2 files of other incidents than INC-2 are not here, as was asked for\n" in done.stdout
+    assert done.returncode == 0
+    (made.path / "files/M-2/01-forensics-sockets.json.gz").unlink()
+    assert _check(made.path).returncode == 1
+
+
+def test_what_was_missing_or_changed_before_the_export_stops_no_export_and_shows_in_the_bundle(tmp_path: Path) -> None:
+    need("openssl", "openssl")
+    path = _captured(tmp_path)
+    (files_of(path) / "M-1/01-forensics-sockets.json.gz").unlink()
+    (files_of(path) / "M-2/01-forensics-sockets.json.gz").chmod(0o600)
+    (files_of(path) / "M-2/01-forensics-sockets.json.gz").write_bytes(b"x")
+
+    with read_only(path) as reader:
+        made = export(reader, tmp_path / "bundle", vkey=key_of(path).vkey, files=Wanted(files_of(path)))
+
+    assert (made.files, made.missing) == (3, ("M-1/01-forensics-sockets.json.gz: No such file or directory",))
+    done = _check(made.path)
+    assert "PROBLEM: files/M-1/01-forensics-sockets.json.gz is missing" in done.stdout
+    assert "PROBLEM: files/M-2/01-forensics-sockets.json.gz was changed" in done.stdout
+
+
+def test_a_packed_bundle_with_files_holds(tmp_path: Path) -> None:
+    need("openssl", "openssl")
+    path = _captured(tmp_path)
+    with read_only(path) as reader:
+        export(reader, tmp_path / "case-7.tar.gz", vkey=key_of(path).vkey, files=Wanted(files_of(path)))
+
+    with tarfile.open(tmp_path / "case-7.tar.gz") as tar:
+        tar.extractall(tmp_path / "elsewhere", filter="data")
+
+    assert _check(tmp_path / "elsewhere" / "case-7").returncode == 0

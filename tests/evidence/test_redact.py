@@ -37,6 +37,13 @@ SECRETS = {
     "a keyword string": ("host=db password='two words' user=x", "two words"),
     "JSON in a log line": ('said {"api_key": "k-123", "n": 1}', "k-123"),
     "JSON in JSON in a log line": (r"said {\"clientSecret\": \"k-123\"}", "k-123"),
+    "SQL": ("ALTER ROLE bob PASSWORD 'hunter2' VALID UNTIL 'infinity'", "hunter2"),
+    "SQL with quotes and backslashes inside": (r"create user bob password 'a''hunter2\'", r"a''hunter2\'"),
+    "SQL with escapes": (r"create user bob password E'a\'hunter2'", r"a\'hunter2"),
+    "SQL in other characters": (r"ALTER USER bob ENCRYPTED PASSWORD U&'\0068unter2'", r"\0068unter2"),
+    "SQL over lines": ("CREATE USER MAPPING FOR bob SERVER s OPTIONS (password\r\n\t'hunter2')", "hunter2"),
+    "SQL in dollars": ("ALTER ROLE bob PASSWORD $pw$hunter2$pw$", "hunter2"),
+    "SQL cut off": ("ALTER ROLE bob WITH PASSWORD 'SCRAM-SHA-256$4096:hunt", "SCRAM-SHA-256$4096:hunt"),
     "an environment": ("AWS_SECRET_ACCESS_KEY=wJalrXUtnFEMI", "wJalrXUtnFEMI"),
 }
 TAG = re.compile(r"\[redacted:[0-9a-f]{12}\]")
@@ -97,6 +104,8 @@ def test_a_value_under_a_telling_name_is_replaced(name: str) -> None:
         {"token_accessor": "abc", "secret_path": "database/creds/app", "password_changed": "2026-01-01", "keys": ["a"]},
         {"mail": "bob@example.com", "url": "https://example.com/a@b", "text": "asia is a continent, and xoxo to all"},
         {"password": "", "token": None},
+        {"query": "ALTER ROLE bob PASSWORD NULL"},
+        {"query": "select '5' as tokens -- bob's password for $5, a month's"},
         {"number": 1.5, "big": 2**70, "text": 'é "quoted" \\ \n\t\x00'},
     ],
 )
@@ -162,6 +171,11 @@ _pieces = st.one_of(
             '"',
             "\\",
             "'",
+            "''",
+            "E'",
+            "$$",
+            "$a$",
+            "\r\n",
             "\n",
             "\t",
             "@",
@@ -197,7 +211,19 @@ def test_the_quick_look_never_overlooks_what_a_proper_look_finds(value: Any) -> 
 
 @pytest.mark.timeout(20)
 @pytest.mark.parametrize(
-    "piece", ["eyJaaaaaaaa-", "://a:", "token=", "bearer ", "-----BEGIN PRIVATE KEY", "hvs.aaaaaaa ", "password'"]
+    "piece",
+    [
+        "eyJaaaaaaaa-",
+        "://a:",
+        "token=",
+        "bearer ",
+        "-----BEGIN PRIVATE KEY",
+        "hvs.aaaaaaa ",
+        "password'",
+        "password '",
+        "password $a$",
+        "password $a",
+    ],
 )
 def test_a_line_made_to_be_slow_is_not(piece: str) -> None:
     line = piece * (65536 // len(piece))
