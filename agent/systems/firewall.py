@@ -67,6 +67,21 @@ class Firewall(System):
         return Wish(places(ip, ports), None)
 
     @call
+    def block_egress(self, ip: Address, ttl: Duration | None, ports: tuple[Port, ...] = ()) -> Wish:
+        """Drop what this host and its containers send to an address or network; with `ports`, only to these of theirs."""
+        return Wish(narrow(ip, ports, egress=True), lasting(ttl))
+
+    @call
+    def unblock_egress(self, ip: Address, ports: tuple[Port, ...] = ()) -> Wish:
+        """Take back exactly that block of egress."""
+        return Wish(places(ip, ports, egress=True), 0.0)
+
+    @call
+    def is_blocked_egress(self, ip: Address, ports: tuple[Port, ...] = ()) -> Wish:
+        """Whether the kernel holds that block of egress, and the rules that read it."""
+        return Wish(places(ip, ports, egress=True), None)
+
+    @call
     def limit(
         self, ip: Address | None, ports: tuple[Port, ...], rps: int, burst: int, ttl: Duration | None, per: Per = "source"
     ) -> Wish:
@@ -88,6 +103,10 @@ class Firewall(System):
     def blocks(self, ip: Address, ttl: timedelta | None, ports: tuple[int, ...] = ()) -> bool:
         """Whether that block is in force for `ttl` more. Cheap: one look at the kernel's generation per millisecond."""
         return self._lasts(places(ip, ports), ttl)
+
+    def blocks_egress(self, ip: Address, ttl: timedelta | None, ports: tuple[int, ...] = ()) -> bool:
+        """Whether that block of egress is in force for `ttl` more."""
+        return self._lasts(places(ip, ports, egress=True), ttl)
 
     def limited(
         self, ip: Address | None, ports: tuple[int, ...], rps: int, burst: int, ttl: timedelta | None, per: Per = "source"
@@ -227,7 +246,7 @@ class Firewall(System):
             except CannotReach as error:
                 refused, again = dict.fromkeys(wishes, _why(error)), False
             for at, why in refused.items():
-                answers[at] = Answer(error=CannotReach(f"cannot {calls[at].verb} {whom(**calls[at].args)}: {why}"))
+                answers[at] = Answer(error=CannotReach(f"cannot {_said(calls[at])}: {why}"))
             if not again:
                 break
         return [one if one.error else Answer() for one in answers]
@@ -276,6 +295,10 @@ class Firewall(System):
             return ends == math.inf
         seconds = ttl.total_seconds()
         return ends >= time.monotonic() + seconds - min(60.0, max(1.0, seconds / 20))
+
+
+def _said(one: Call) -> str:
+    return f"{one.verb.replace('_egress', ' egress to')} {whom(**one.args)}"
 
 
 def _good(answers: Sequence[Answer]) -> Iterator[tuple[int, Wish]]:

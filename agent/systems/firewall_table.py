@@ -69,7 +69,7 @@ class Table:
         if name not in reading.sets:
             return set()
         if name.startswith("asked"):
-            read_networks(self._kernel(), reading, name[-1], time.monotonic())
+            read_networks(self._kernel(), reading, ruleset.group(name), time.monotonic())
             return {key for key in keys if reading.holds(Place(name, key))}
         if len(keys) <= _FEW:
             return {key for key in keys if self._kernel().get(name, key)}

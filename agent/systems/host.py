@@ -58,7 +58,7 @@ class Host(System):
             CannotReach: the kernel does not say; then nobody may act on addresses.
         """
         try:
-            found = [*_own_addresses(), *_gateways(), *_resolvers(), *self._ssh_peers(ssh_ports)]
+            found = [*_own_addresses(), *_gateways(), *resolvers(), *self._ssh_peers(ssh_ports)]
         except OSError as error:
             raise CannotReach(f"cannot learn this host's life-lines: {error}") from error
         first: dict[IPv4Network | IPv6Network, Lifeline] = {}
@@ -133,7 +133,8 @@ def _gateways() -> Iterator[Lifeline]:
             yield _line(ipaddress.ip_address(bytes.fromhex(gateway)), f"a gateway of this host, on {interface}")
 
 
-def _resolvers() -> Iterator[Lifeline]:
+def resolvers() -> Iterator[Lifeline]:
+    """The name servers of this host."""
     for path in _RESOLVERS:
         for line in _lines(Path(path)):
             key, _, rest = line.strip().partition(" ")

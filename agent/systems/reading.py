@@ -16,7 +16,7 @@ from agent.systems import meter, ruleset
 from agent.systems.intervals import Piece, covered
 from agent.systems.netlink import Netlink
 from agent.systems.netlink_format import Element
-from agent.systems.ruleset import PORT, SETS, Asked, Place, asked
+from agent.systems.ruleset import PORT, SETS, Asked, Place, asked, group
 
 
 class Strip(NamedTuple):
@@ -67,31 +67,32 @@ class Reading:
         end = self.end(place)
         if not end or not place.set.startswith("asked"):
             return end
-        ends, network = self.strips.get(place.set[-1], {}), asked(place.key)
-        pieces = [Piece(strip.start, strip.last, ends[strip]) for strip in within(self._in_order(place.set[-1]), network)]
+        behind, network = group(place.set), asked(place.key)
+        ends = self.strips.get(behind, {})
+        pieces = [Piece(strip.start, strip.last, ends[strip]) for strip in within(self._in_order(behind), network)]
         return min(end, covered(pieces, network.start, network.last))
 
-    def take(self, digit: str, changes: Mapping[Strip, float]) -> None:
+    def take(self, behind: str, changes: Mapping[Strip, float]) -> None:
         """Note pieces that were written (0: deleted)."""
-        strips = self.strips.setdefault(digit, {})
+        strips = self.strips.setdefault(behind, {})
         for strip, ends in changes.items():
             if ends:
                 strips[strip] = ends
             else:
                 strips.pop(strip, None)
-        self._sorted.pop(digit, None)
+        self._sorted.pop(behind, None)
 
-    def _in_order(self, digit: str) -> list[Strip]:
-        if digit not in self._sorted:
-            self._sorted[digit] = sorted(self.strips.get(digit, {}))
-        return self._sorted[digit]
+    def _in_order(self, behind: str) -> list[Strip]:
+        if behind not in self._sorted:
+            self._sorted[behind] = sorted(self.strips.get(behind, {}))
+        return self._sorted[behind]
 
     def prune(self, now: float) -> None:
         """Forget what ended; the kernel did."""
         for name, keys in self.ends.items():
             self.ends[name] = {key: ends for key, ends in keys.items() if ends > now}
-        for digit, strips in self.strips.items():
-            self.strips[digit] = {strip: ends for strip, ends in strips.items() if ends > now}
+        for behind, strips in self.strips.items():
+            self.strips[behind] = {strip: ends for strip, ends in strips.items() if ends > now}
         self._sorted.clear()
 
 
@@ -132,12 +133,12 @@ def _read(kernel: Netlink, now: float) -> Reading:
     return reading
 
 
-def read_networks(kernel: Netlink, reading: Reading, digit: str, now: float) -> None:
-    """Read the networks of one family again, as they were asked for and as they are in force."""
-    reading.strips.pop(digit, None)
-    reading.take(digit, {})
+def read_networks(kernel: Netlink, reading: Reading, behind: str, now: float) -> None:
+    """Read the networks of one group again, as they were asked for and as they are in force."""
+    reading.strips.pop(behind, None)
+    reading.take(behind, {})
     for part in ("asked", "nets", "portnets"):
-        _read_set(kernel, reading, part + digit, now)
+        _read_set(kernel, reading, part + behind, now)
 
 
 def _read_set(kernel: Netlink, reading: Reading, name: str, now: float) -> None:
@@ -145,7 +146,7 @@ def _read_set(kernel: Netlink, reading: Reading, name: str, now: float) -> None:
     if name.startswith("allow"):
         reading.allowed |= {(name, strip) for strip, _ in strips(name, found)}
     elif name.startswith(("nets", "portnets")):
-        reading.take(name[-1], {strip: _end(one, now) for strip, one in strips(name, found)})
+        reading.take(group(name), {strip: _end(one, now) for strip, one in strips(name, found)})
     else:
         reading.ends[name] = {one.key: _end(one, now) for one in found}
 
@@ -187,21 +188,24 @@ def held(kernel: Netlink, reading: Reading) -> list[Held]:
     found: list[Held] = []
     for name in reading.sets:
         limit = meter.switch(name)
+        verb = "block_egress" if "_out" in name else "block"
         if limit:
             found += _limits(limit, kernel.dump(name))
-        elif name in ("hosts4", "hosts6", "slash64"):
+        elif name not in SETS:
+            continue
+        elif name.startswith(("hosts", "slash64")):
             length = 64 if name == "slash64" else None
-            found += [_counted("block", {"ip": _address(one.key, length), "ports": ()}, [one]) for one in kernel.dump(name)]
-        elif name.startswith("ports") and name in SETS:
-            found += _grouped((one.key[:-4], None, _port(one.key), one) for one in kernel.dump(name))
-        elif name.startswith("asked") and name in SETS:
-            found += _grouped(_networks(kernel, name))
+            found += [_counted(verb, {"ip": _address(one.key, length), "ports": ()}, [one]) for one in kernel.dump(name)]
+        elif name.startswith("ports"):
+            found += _grouped(verb, ((one.key[:-4], None, _port(one.key), one) for one in kernel.dump(name)))
+        elif name.startswith("asked"):
+            found += _grouped(verb, _networks(kernel, name))
     return found
 
 
 def _networks(kernel: Netlink, name: str) -> Iterator[tuple[bytes, int | None, int, Element]]:
     """Each network asked for, with what its pieces dropped."""
-    counters = {strip: one for part in ("nets", "portnets") for strip, one in strips(part, kernel.dump(part + name[-1]))}
+    counters = {strip: one for part in ("nets", "portnets") for strip, one in strips(part, kernel.dump(part + group(name)))}
     in_order = sorted(counters)
     for one in kernel.dump(name):
         network = asked(one.key)
@@ -210,16 +214,16 @@ def _networks(kernel: Netlink, name: str) -> Iterator[tuple[bytes, int | None, i
         yield one.key[:-8], network.length, network.port, counted
 
 
-def _grouped(elements: Iterable[tuple[bytes, int | None, int, Element]]) -> list[Held]:
+def _grouped(verb: str, elements: Iterable[tuple[bytes, int | None, int, Element]]) -> list[Held]:
     together: dict[tuple[bytes, int | None, bool], list[tuple[float, int, Element]]] = {}
     for start, length, port, one in elements:
         ending = math.inf if one.left is None else one.left
         together.setdefault((start, length, port == 0), []).append((ending, port, one))
     found = []
     for (start, length, _), ported in together.items():
-        for group in _ending_together(sorted(ported, key=lambda entry: entry[:2])):
-            ports = tuple(sorted(port for _, port, _ in group if port))
-            found.append(_counted("block", {"ip": _address(start, length), "ports": ports}, [one for *_, one in group]))
+        for run in _ending_together(sorted(ported, key=lambda entry: entry[:2])):
+            ports = tuple(sorted(port for _, port, _ in run if port))
+            found.append(_counted(verb, {"ip": _address(start, length), "ports": ports}, [one for *_, one in run]))
     return found
 
 

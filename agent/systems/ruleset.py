@@ -9,6 +9,7 @@ when the agent is dead. What is asked for stands in these sets, for IPv4 (4) and
     asked4 asked6        networks as they were asked for, with their length and port (0 for all); no rule reads them
     nets4 nets6          the same networks cut into disjoint intervals (intervals.py); rules read these
     portnets4 portnets6  the same for networks with ports
+    *_out4 *_out6        the same five for egress: dropped is what is sent to them, with ports to those of theirs
     allow4 allow6        never dropped; read only for packets that a block would drop, and so free for all others
 
 Prerouting -310 is before address translation and sees traffic to containers, which an input hook does not. Postrouting 310
@@ -71,24 +72,34 @@ def _spell(field: Field, raw: bytes) -> str:
     return str(PORT.unpack(raw)[0])
 
 
-def _family(digit: str, address: Field) -> dict[str, Layout]:
-    hash_set = f"flags timeout; counter; size {MOST_HOSTS};"
+_HASH: Final = f"flags timeout; counter; size {MOST_HOSTS};"
+
+
+def _group(behind: str, address: Field) -> dict[str, Layout]:
     ranges = f"flags interval,timeout; counter; size {4 * MOST_NETWORKS};"  # older kernels count both borders of each piece
     return {
-        f"hosts{digit}": Layout((address,), hash_set),
-        f"ports{digit}": Layout((address, "port"), hash_set),
-        f"asked{digit}": Layout((address, "length", "port"), f"flags timeout; size {MOST_NETWORKS};", MOST_NETWORKS),
-        f"nets{digit}": Layout((address,), ranges, 2 * MOST_NETWORKS),
-        f"portnets{digit}": Layout((address, "port"), ranges, 2 * MOST_NETWORKS),
-        f"allow{digit}": Layout((address,), "flags interval;"),
+        f"hosts{behind}": Layout((address,), _HASH),
+        f"ports{behind}": Layout((address, "port"), _HASH),
+        f"asked{behind}": Layout((address, "length", "port"), f"flags timeout; size {MOST_NETWORKS};", MOST_NETWORKS),
+        f"nets{behind}": Layout((address,), ranges, 2 * MOST_NETWORKS),
+        f"portnets{behind}": Layout((address, "port"), ranges, 2 * MOST_NETWORKS),
     }
 
 
 SETS: Final[dict[str, Layout]] = {
-    **_family("4", "ip"),
-    **_family("6", "ip6"),
-    "slash64": Layout(("ip6",), f"flags timeout; counter; size {MOST_HOSTS};"),
+    **_group("4", "ip"),
+    **_group("6", "ip6"),
+    **_group("_out4", "ip"),
+    **_group("_out6", "ip6"),
+    "slash64": Layout(("ip6",), _HASH),
+    "allow4": Layout(("ip",), "flags interval;"),
+    "allow6": Layout(("ip6",), "flags interval;"),
 }
+
+
+def group(name: str) -> str:
+    """What the sets of networks that belong together end with: 4, 6, _out4 or _out6."""
+    return name.removeprefix("asked").removeprefix("port").removeprefix("nets")
 
 
 # Where a block stands -------------------------------------------------------------------------------------------------
@@ -101,21 +112,21 @@ class Place(NamedTuple):
     key: bytes
 
 
-def places(ip: Address, ports: Sequence[int] = ()) -> tuple[Place, ...]:
-    """Where a block of an address or network stands; one element for each port."""
-    digit, start = str(ip.version), ip.network_address.packed
+def places(ip: Address, ports: Sequence[int] = (), *, egress: bool = False) -> tuple[Place, ...]:
+    """Where a block of an address or network stands, or of what is sent there; one element for each port."""
+    behind, start = f"{'_out' if egress else ''}{ip.version}", ip.network_address.packed
     if ip.prefixlen == ip.max_prefixlen:
         if not ports:
-            return (Place("hosts" + digit, start),)
-        return tuple(Place("ports" + digit, start + PORT.pack(port)) for port in ports)
-    if digit == "6" and ip.prefixlen == 64 and not ports:
+            return (Place("hosts" + behind, start),)
+        return tuple(Place("ports" + behind, start + PORT.pack(port)) for port in ports)
+    if behind == "6" and ip.prefixlen == 64 and not ports:
         return (Place("slash64", start),)
     asked = start + PORT.pack(ip.prefixlen)
-    return tuple(Place("asked" + digit, asked + PORT.pack(port)) for port in ports or (0,))
+    return tuple(Place("asked" + behind, asked + PORT.pack(port)) for port in ports or (0,))
 
 
 class Asked(NamedTuple):
-    """A key of asked4 or asked6, read: the network's first and last address as numbers, its length, and the port or 0."""
+    """A key of asked4 or its kind, read: the network's first and last address as numbers, its length, and the port or 0."""
 
     start: int
     last: int
@@ -124,7 +135,7 @@ class Asked(NamedTuple):
 
 
 def asked(key: bytes) -> Asked:
-    """Read a key of asked4 or asked6."""
+    """Read a key of asked4 or its kind."""
     bits = 8 * (len(key) - 8)
     start, length = int.from_bytes(key[:-8], "big"), PORT.unpack(key[-8:-4])[0]
     return Asked(start, start + (1 << bits - length) - 1, length, PORT.unpack(key[-4:])[0])
@@ -164,17 +175,25 @@ leaving meta nfproto ipv4 goto to4
 leaving meta nfproto ipv6 goto to6
 to4 ip daddr @hosts4 goto drop_to4
 to4 ip daddr @nets4 goto drop_to4
+to4 ip daddr @hosts_out4 goto drop_to4
+to4 ip daddr @nets_out4 goto drop_to4
 to4 meta l4proto tcp goto to_port4
 to4 meta l4proto udp goto to_port4
 to_port4 ip daddr . th sport @ports4 goto drop_to4
 to_port4 ip daddr . th sport @portnets4 goto drop_to4
+to_port4 ip daddr . th dport @ports_out4 goto drop_to4
+to_port4 ip daddr . th dport @portnets_out4 goto drop_to4
 to6 ip6 daddr @hosts6 goto drop_to6
 to6 ip6 daddr & ffff:ffff:ffff:ffff:: @slash64 goto drop_to6
 to6 ip6 daddr @nets6 goto drop_to6
+to6 ip6 daddr @hosts_out6 goto drop_to6
+to6 ip6 daddr @nets_out6 goto drop_to6
 to6 meta l4proto tcp goto to_port6
 to6 meta l4proto udp goto to_port6
 to_port6 ip6 daddr . th sport @ports6 goto drop_to6
 to_port6 ip6 daddr . th sport @portnets6 goto drop_to6
+to_port6 ip6 daddr . th dport @ports_out6 goto drop_to6
+to_port6 ip6 daddr . th dport @portnets_out6 goto drop_to6
 drop_to4 ip daddr @allow4 accept
 drop_to4 drop
 drop_to6 ip6 daddr @allow6 accept

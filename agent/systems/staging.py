@@ -22,7 +22,7 @@ from agent.systems.meter import Meter
 from agent.systems.netlink import Refused
 from agent.systems.netlink_format import Write, element, interval, settings
 from agent.systems.reading import Reading, Strip
-from agent.systems.ruleset import PORT, SETS, TABLE, Layout, Place, asked
+from agent.systems.ruleset import PORT, SETS, TABLE, Layout, Place, asked, group
 from agent.systems.wishes import Wish
 
 _SURE: Final = 2.0
@@ -63,8 +63,8 @@ class Stage:
                     there[key] = ends
                 else:
                     there.pop(key, None)
-        for digit, strips in self.strips.items():
-            reading.take(digit, strips)
+        for behind, strips in self.strips.items():
+            reading.take(behind, strips)
 
 
 def stage(reading: Reading, wishes: Mapping[int, Wish], now: float, *, sure: bool = True) -> Stage:
@@ -86,8 +86,8 @@ def stage(reading: Reading, wishes: Mapping[int, Wish], now: float, *, sure: boo
         if at not in made.full:
             for place, ends in changes:
                 made.elements.setdefault(place.set, {})[place.key] = ends
-    for digit in sorted({place.set[-1] for wish in wishes.values() for place in wish.places if place.set.startswith("asked")}):
-        made.strips[digit] = _strips(reading, made, digit, now, sure=sure)
+    for behind in sorted({group(one.set) for wish in wishes.values() for one in wish.places if one.set.startswith("asked")}):
+        made.strips[behind] = _strips(reading, made, behind, now, sure=sure)
     return made
 
 
@@ -110,11 +110,11 @@ def _room(reading: Reading, name: str, now: float) -> int:
     return most - len(reading.ends.get(name, ()))
 
 
-def _strips(reading: Reading, made: Stage, digit: str, now: float, *, sure: bool) -> dict[Strip, float]:
+def _strips(reading: Reading, made: Stage, behind: str, now: float, *, sure: bool) -> dict[Strip, float]:
     """How the pieces of networks differ from those that are there; less than a second is no difference."""
-    name = "asked" + digit
+    name = "asked" + behind
     wanted = pieces(reading.ends.get(name, {}) | made.elements.get(name, {}), now)
-    there = reading.strips.get(digit, {}) if sure else {}
+    there = reading.strips.get(behind, {}) if sure else {}
     changes = {
         strip: ends
         for strip, ends in wanted.items()
@@ -124,7 +124,7 @@ def _strips(reading: Reading, made: Stage, digit: str, now: float, *, sure: bool
 
 
 def pieces(networks: Mapping[bytes, float], now: float) -> dict[Strip, float]:
-    """The disjoint pieces that networks (as in asked4 and asked6) come to, each port on its own."""
+    """The disjoint pieces that networks (as in asked4 and its kind) come to, each port on its own."""
     by_port: dict[int, list[Piece]] = {}
     for key, ends in networks.items():
         if ends > now:
@@ -141,9 +141,9 @@ def orders(made: Stage, reading: Reading, now: float, counts: Counts, *, sure: b
     found: list[Order] = []
     for name, changes in made.elements.items():
         found += _orders(name, changes, reading.ends.get(name, {}) if sure else None, now, counts)
-    for digit, strips in made.strips.items():
-        there = reading.strips.get(digit, {})
-        for name, ported in (("nets" + digit, False), ("portnets" + digit, True)):
+    for behind, strips in made.strips.items():
+        there = reading.strips.get(behind, {})
+        for name, ported in (("nets" + behind, False), ("portnets" + behind, True)):
             mine = {strip: ends for strip, ends in strips.items() if bool(strip.port) is ported}
             if not sure:
                 found.append(Order(name, False, []))
@@ -171,10 +171,10 @@ def replaced(made: Stage, reading: Reading) -> dict[str, list[Any]]:
     for name, changes in made.elements.items():
         if name in SETS and not name.startswith("asked") and (there := reading.ends.get(name)):
             found[name] = [key for key, ends in changes.items() if ends and key in there]
-    for digit, strips in made.strips.items():
+    for behind, strips in made.strips.items():
         for strip, ends in strips.items():
-            if ends and strip in reading.strips.get(digit, {}):
-                found.setdefault(("portnets" if strip.port else "nets") + digit, []).append(strip)
+            if ends and strip in reading.strips.get(behind, {}):
+                found.setdefault(("portnets" if strip.port else "nets") + behind, []).append(strip)
     return {name: keys for name, keys in found.items() if keys}
 
 
@@ -241,8 +241,8 @@ def shown(place: Place) -> tuple[str, str]:
         return place.set, layout(place.set).spell(place.key)
     network = asked(place.key)
     spelled = f"{layout(place.set).spell(place.key).split(' ')[0]}/{network.length}"
-    digit = place.set[-1]
-    return (f"portnets{digit}", f"{spelled} . {network.port}") if network.port else (f"nets{digit}", spelled)
+    behind = group(place.set)
+    return (f"portnets{behind}", f"{spelled} . {network.port}") if network.port else (f"nets{behind}", spelled)
 
 
 def guilty(error: Refused, written: Sequence[Order], wishes: Mapping[int, Wish]) -> dict[int, str]:
@@ -260,7 +260,7 @@ def guilty(error: Refused, written: Sequence[Order], wishes: Mapping[int, Wish])
 def _behind(place: Place, name: str, keys: set[bytes], strips: Sequence[Strip]) -> bool:
     if place.set == name:
         return place.key in keys
-    if not strips or not place.set.startswith("asked") or place.set[-1] != name[-1]:
+    if not strips or not place.set.startswith("asked") or group(place.set) != group(name):
         return False
     network = asked(place.key)
     return any(one.port == network.port and one.start <= network.last and network.start <= one.last for one in strips)

@@ -28,14 +28,14 @@ class Wish(NamedTuple):
     meter: Meter | None = None
 
 
-def narrow(ip: Address, ports: Sequence[int]) -> tuple[Place, ...]:
+def narrow(ip: Address, ports: Sequence[int], *, egress: bool = False) -> tuple[Place, ...]:
     """Where a block stands, if it is narrow enough to be one."""
     if ip.prefixlen < _WIDEST[ip.version]:
         raise CannotReach(
             f"cannot block {ip}: it is wider than /{_WIDEST[ip.version]} and would cut the host off; block what attacks"
         )
     _few(ports)
-    return places(ip, ports)
+    return places(ip, ports, egress=egress)
 
 
 def lasting(ttl: timedelta | None) -> float:

@@ -120,6 +120,94 @@ def test_what_is_protected_passes_even_inside_a_blocked_network(network: Network
     assert network.attacker.reach(("connects", "10.77.1.2", 22), ("connects", "fd77:1::2", 22)) == [False, False]
 
 
+# Egress ----------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("blocked", FAMILIES)
+def test_a_block_of_egress_cuts_what_this_host_and_its_containers_send_also_on_open_connections(
+    network: Network, firewall: Firewall, blocked: str
+) -> None:
+    _, _, attacker, bystander = FAMILIES[blocked]
+    ours, containers = network.host.hold(attacker, 9000), network.container.hold(attacker, 9000)
+    heard = network.attacker.heard(9000)
+
+    done(firewall, firewall.block_egress(ip=ip_network(blocked), ttl=HOUR))
+
+    new = (("connects", attacker, 9000), ("udp", attacker, 9000))
+    assert network.host.reach(("talks", ours), *new) == [False] * 3
+    assert network.container.reach(("talks", containers), *new) == [False] * 3
+    assert network.attacker.heard(9000) == heard
+    assert network.host.reach(("connects", bystander, 9000), ("udp", bystander, 9000)) == [True, True]
+    assert done(firewall, firewall.is_blocked_egress(ip=ip_network(blocked))) == [True]
+
+
+@pytest.mark.parametrize("blocked", FAMILIES)
+def test_what_a_blocked_egress_sends_to_us_still_arrives(network: Network, firewall: Firewall, blocked: str) -> None:
+    host, *_ = FAMILIES[blocked]
+    before = (network.host.heard(7000), network.container.heard(80))
+
+    done(firewall, firewall.block_egress(ip=ip_network(blocked), ttl=HOUR))
+
+    assert network.attacker.reach(("udp", host, 7000), ("udp", host, 8080)) == [False, False]  # our answers are dropped
+    assert (network.host.heard(7000), network.container.heard(80)) == (before[0] + 1, before[1] + 1)
+
+
+@pytest.fixture(scope="module")
+def listening(network: Network) -> None:
+    """The others outside have a second port."""
+    network.attacker.listen(9001)
+    network.bystander.listen(9001)
+
+
+@pytest.mark.usefixtures("listening")
+@pytest.mark.parametrize("blocked", FAMILIES)
+def test_a_block_of_egress_to_ports_leaves_their_other_ports_and_ours(network: Network, firewall: Firewall, blocked: str) -> None:
+    host, _, attacker, bystander = FAMILIES[blocked]
+
+    done(firewall, firewall.block_egress(ip=ip_network(blocked), ttl=HOUR, ports=(9001, 9002)))
+
+    assert network.host.reach(("connects", attacker, 9001), ("udp", attacker, 9001)) == [False, False]
+    assert network.container.reach(("connects", attacker, 9001), ("udp", attacker, 9001)) == [False, False]
+    assert network.host.reach(("connects", attacker, 9000), ("udp", attacker, 9000, 9001)) == [True, True]
+    assert network.attacker.reach(("connects", host, 22), ("connects", host, 8080)) == [True, True]
+    assert network.host.reach(("connects", bystander, 9001)) == [True]
+
+
+def test_the_kernel_ends_and_counts_a_block_of_egress_by_itself(network: Network, firewall: Firewall) -> None:
+    nets = [ip_network(text) for text in ("10.77.1.1", "10.77.1.0/24", "fd77:1::1", "fd77:1::/64")]
+    done(firewall, *(firewall.block_egress(ip=one, ttl=timedelta(seconds=2)) for one in nets))
+    tries = (("udp", "10.77.1.1", 9000), ("udp", "fd77:1::1", 9000))
+    assert network.host.reach(*tries) == [False, False]
+
+    counted = {str(one.args["ip"]): (one.verb, one.packets) for one in firewall.held()}
+    wait_until(lambda: firewall.held() == [])
+
+    assert counted["10.77.1.1/32"] == counted["fd77:1::1/128"] == ("block_egress", 1)
+    assert network.host.reach(*tries) == [True, True]
+
+
+def test_what_is_protected_is_sent_to_even_inside_a_blocked_network(network: Network, firewall: Firewall) -> None:
+    firewall.protect([ip_network("10.77.2.0/24")])
+
+    done(firewall, firewall.block_egress(ip=ip_network("10.77.0.0/16"), ttl=HOUR))
+
+    assert network.host.reach(("udp", "10.77.2.1", 9000), ("udp", "10.77.1.1", 9000)) == [True, False]
+
+
+def test_a_block_and_a_block_of_egress_over_one_address_are_two(network: Network, firewall: Firewall) -> None:
+    for text in ("10.77.1.1", "10.77.1.0/24", "fd77:1::/48"):
+        net = ip_network(text)
+        done(firewall, firewall.block(ip=net, ttl=HOUR), firewall.block_egress(ip=net, ttl=HOUR * 2))
+
+        done(firewall, firewall.unblock(ip=net))
+
+        (left,) = firewall.held()
+        assert (left.verb, left.args["ip"], left.undo.verb) == ("block_egress", net, "unblock_egress")
+        assert done(firewall, firewall.is_blocked(ip=net), firewall.is_blocked_egress(ip=net)) == [False, True]
+        done(firewall, left.undo)
+        assert firewall.held() == []
+
+
 # Networks that overlap -------------------------------------------------------------------------------------------------
 
 

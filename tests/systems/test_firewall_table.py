@@ -6,6 +6,7 @@ import math
 import queue
 import subprocess
 import sys
+import threading
 import time
 from datetime import timedelta
 from ipaddress import ip_network
@@ -14,7 +15,8 @@ import pytest
 
 from agent.action import Call, CannotReach
 from agent.systems.firewall import Firewall, Foreign
-from tests.network import nft, ruleset
+from agent.systems.ruleset import text
+from tests.network import Network, nft, ruleset
 from tests.systems.test_firewall import done
 
 HOUR = timedelta(hours=1)
@@ -71,6 +73,19 @@ def test_ten_thousand_blocks_are_one_batch_and_read_back(firewall: Firewall) -> 
     assert len(firewall.held()) == 10_000
 
 
+def test_ten_thousand_blocks_of_egress_are_one_transaction_and_read_back(firewall: Firewall) -> None:
+    calls = [firewall.block_egress(ip=ip_network(0x14000000 + at), ttl=HOUR) for at in range(9_000)]
+    calls += [firewall.block_egress(ip=ip_network((0x20000000 + at * 512, 24)), ttl=HOUR, ports=(443,)) for at in range(1_000)]
+    before = firewall._table._kernel().generation()
+
+    values = done(firewall, *calls)
+
+    assert firewall._table._kernel().generation() == before + 1
+    held = [firewall.is_blocked_egress(**{key: value for key, value in one.args.items() if key != "ttl"}) for one in calls]
+    assert values + done(firewall, *held) == [None] * 10_000 + [True] * 10_000
+    assert len(firewall.held()) == 10_000
+
+
 def test_somebodys_ten_thousand_networks_do_not_slow_a_block(firewall: Firewall) -> None:
     def quickest() -> float:
         times = []
@@ -104,6 +119,7 @@ def test_a_bad_call_in_the_middle_takes_no_other_down(firewall: Firewall) -> Non
         Call("firewall", "melt", {}),
         firewall.limit(ip=None, ports=(), rps=5, burst=5, ttl=HOUR),
         firewall.block(ip=ip_network("203.0.113.3"), ttl=HOUR),
+        firewall.block_egress(ip=ip_network("10.0.0.0/7"), ttl=HOUR),
     ]
 
     said = [str(one.error or "") for one in firewall.perform(calls)]
@@ -114,6 +130,7 @@ def test_a_bad_call_in_the_middle_takes_no_other_down(firewall: Firewall) -> Non
     assert "no such verb" in said[4]
     assert "cannot limit everything" in said[5]
     assert [said[0], said[6]] == ["", ""]
+    assert said[7].startswith("cannot block 10.0.0.0/7: it is wider than /8")
     assert sorted(ends(firewall)) == ["203.0.113.1/32", "203.0.113.3/32"]
 
 
@@ -168,7 +185,8 @@ from agent.systems.firewall import Firewall
 one, net = Firewall(), ip_network("203.0.113.7")
 print(one.ready())
 print(one.blocks(net, timedelta(hours=1)))
-print(*[answer.error for answer in one.perform([one.block(ip=net, ttl=None)])])
+for answer in one.perform([one.block(ip=net, ttl=None), one.block_egress(ip=net, ttl=None)]):
+    print(answer.error)
 """
 
     said = subprocess.run(
@@ -182,6 +200,7 @@ print(*[answer.error for answer in one.perform([one.block(ip=net, ttl=None)])])
     assert "the agent needs CAP_NET_ADMIN" in said[0]
     assert said[1] == "False"
     assert said[2].startswith("cannot block 203.0.113.7: the kernel does not allow it; the agent needs CAP_NET_ADMIN")
+    assert said[3].startswith("cannot block egress to 203.0.113.7: the kernel does not allow it")
 
 
 # Taking over, and somebody else ----------------------------------------------------------------------------------------
@@ -196,6 +215,30 @@ def test_a_new_process_takes_over_what_is_in_force(firewall: Firewall) -> None:
 
     assert ruleset("inet", "containment") == before
     assert len(later.held()) == 101
+
+
+def test_a_table_without_the_sets_of_egress_is_brought_up_to_date_where_it_stands(network: Network, firewall: Firewall) -> None:
+    """As an agent from before block_egress left it, with a block in force and packets coming."""
+    newest = ruleset("inet", "containment")
+    older = "".join(line for line in text((), (), ()).splitlines(keepends=True) if "_out" not in line)
+    nft("delete table inet containment\n" + older)
+    nft("add element inet containment nets4 { 11.0.0.0/8 timeout 1h }")
+    nft("add element inet containment asked4 { 11.0.0.0 . 8 . 0 timeout 1h }")
+    assert "_out" not in ruleset("inet", "containment")
+    heard, later = network.host.heard(7000), Firewall()
+    flood = threading.Thread(target=network.attacker.flood, args=("10.77.1.2", 7000, 20_000))
+
+    flood.start()
+    before = done(later, later.is_blocked(ip=ip_network("11.0.0.0/8")), later.is_blocked_egress(ip=ADDRESS))
+    later.prepare()
+    done(later, later.block_egress(ip=ADDRESS, ttl=HOUR))
+    flood.join()
+
+    assert before == [True, False]
+    assert network.host.heard(7000) == heard
+    assert {str(one.args["ip"]): one.packets for one in later.held()} == {"11.0.0.0/8": 20_000, "203.0.113.7/32": 0}
+    done(later, later.unblock_egress(ip=ADDRESS), later.unblock(ip=ip_network("11.0.0.0/8")))
+    assert sorted(ruleset("inet", "containment").splitlines()) == sorted(newest.splitlines())
 
 
 def test_rules_of_an_older_version_go_when_a_newer_one_takes_over(firewall: Firewall) -> None:
@@ -237,25 +280,37 @@ def test_somebody_elses_table_of_our_name_is_never_touched(request: pytest.Fixtu
         "add table inet containment { flags dormant; }",
         "delete element inet containment hosts4 { 203.0.113.7 }",
         "delete element inet containment nets6 { 2001:db8::/48 }",
+        "delete element inet containment hosts_out4 { 203.0.113.7 }",
+        "delete element inet containment portnets_out6 { 2001:db8::/48 . 443 }",
         "delete element inet containment allow4 { 192.0.2.1 }",
         "flush ruleset",
     ],
 )
 def test_whatever_somebody_does_to_our_table_is_seen_and_healed(firewall: Firewall, harm: str) -> None:
-    blocks = [firewall.block(ip=ip_network(text), ttl=HOUR) for text in ("203.0.113.7", "2001:db8::/48")]
-    asked = [firewall.is_blocked(ip=one.args["ip"]) for one in blocks]
+    four, six = ip_network("203.0.113.7"), ip_network("2001:db8::/48")
+    blocks = [firewall.block(ip=one, ttl=HOUR) for one in (four, six)]
+    blocks += [firewall.block_egress(ip=four, ttl=HOUR), firewall.block_egress(ip=six, ttl=HOUR, ports=(443,))]
+    asked = [firewall.is_blocked(ip=four), firewall.is_blocked(ip=six)]
+    asked += [firewall.is_blocked_egress(ip=four), firewall.is_blocked_egress(ip=six, ports=(443,))]
     firewall.protect([ip_network("192.0.2.1")])
     done(firewall, *blocks)
     before = ruleset("inet", "containment")
 
     nft(harm)
     holds = all(done(firewall, *asked))
-    planned = all(firewall.blocks(one.args["ip"], HOUR) for one in blocks)
+    planned = all(
+        [
+            firewall.blocks(four, HOUR),
+            firewall.blocks(six, HOUR),
+            firewall.blocks_egress(four, HOUR),
+            firewall.blocks_egress(six, HOUR, (443,)),
+        ]
+    )
     done(firewall, *blocks)
 
     assert not holds
     assert not planned
-    assert done(firewall, *asked) == [True, True]
+    assert done(firewall, *asked) == [True] * 4
     assert ruleset("inet", "containment") == before
 
 
