@@ -1,0 +1,1 @@
+"""What the agent is given on other systems, as scripts that their owners read and run once."""
