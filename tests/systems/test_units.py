@@ -1,19 +1,25 @@
-"""Units: a real systemd in a box, asked over its own D-Bus."""
+"""Units: a real systemd in a box, asked and ordered over its own D-Bus."""
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import socket
+import sys
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 from pathlib import Path
 
 import pytest
 
-from agent.action import CannotReach
+from agent.action import Call, CannotReach, Protected
+from agent.systems.system_bus import Refused
+from agent.systems.unit_filter import EVERYTHING, IpFilter
 from agent.systems.units import Units, UnitState
+from tests.services import RUNNING, ServiceBox
 from tests.systemd_box import Box
 
 SECOND = timedelta(seconds=1)
@@ -137,3 +143,86 @@ def test_a_stopped_systemd_costs_its_time_limit_and_is_asked_again_later(box: Bo
         os.kill(box.pid, signal.SIGCONT)
 
     assert states(units, "steady.service")[0].active == "active"
+
+
+def test_a_stopped_bus_costs_an_order_its_time_limit_and_no_more(services: ServiceBox) -> None:
+    ordering = Units(services.box.bus, services.root, long=SECOND)
+    pid = services.unit("dbus.service", "MainPID")
+    call = ordering.hold_down(unit="packaged.service", triggers=(), link=False)
+    services.run("kill", "-STOP", pid)
+    started = time.monotonic()
+    try:
+        (answer,) = ordering.perform([call])
+    finally:
+        services.run("kill", "-CONT", pid)
+
+    assert isinstance(answer.error, CannotReach)
+    assert time.monotonic() - started < 3
+    assert services.unit("packaged.service", "ActiveState") == "active"
+
+
+def orders(units: Units) -> list[Call]:
+    facts = units.facts("echo.service", "look at echo.service")
+    return [
+        units.hold_down(unit="packaged.service", triggers=(), link=False),
+        units.hold_down(unit="stubborn.service", triggers=(), link=True),
+        units.restart(unit="echo.service", invocation=facts.invocation),
+        units.freeze(unit="echo.service"),
+        units.cut(unit="echo.service", wanted=IpFilter(EVERYTHING)),
+    ]
+
+
+def test_who_may_not_give_orders_is_told_the_mend_and_changes_nothing(
+    services: ServiceBox, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = services.state(*RUNNING)
+    calls = orders(Units(services.box.bus, services.root))
+    monkeypatch.chdir(f"{services.root}/run/dbus")  # nobody may go through /proc/PID/root
+    os.seteuid(65534)
+    try:
+        answers = Units("unix:path=system_bus_socket").perform(calls)
+    finally:
+        os.seteuid(0)
+
+    assert [type(one.error) for one in answers] == [CannotReach if at == 1 else Refused for at in range(5)]
+    assert all("root" in str(one.error) for one in answers)
+    assert services.state(*RUNNING) == before
+
+
+_STOPS_ITSELF = """
+import json
+from agent.systems.units import Units
+units = Units()
+answers = units.perform([units.freeze(unit="myself.service"), units.hold_down(unit="myself.service", triggers=(), link=True)])
+print(json.dumps([[type(one.error).__name__, str(one.error)] for one in answers]))
+"""
+
+
+def test_the_agents_own_unit_is_never_touched(services: ServiceBox) -> None:
+    repository = str(Path(__file__).parents[2])
+    command = ["systemd-run", "--unit=myself.service", "--pipe", "--wait", "-q", f"--working-directory={repository}"]
+
+    said = json.loads(services.run(*command, sys.executable, "-c", _STOPS_ITSELF))
+
+    assert [kind for kind, _ in said] == [Protected.__name__] * 2
+    assert said[0][1] == "cannot freeze myself.service: this agent runs in myself.service"
+
+
+def test_evidence_is_capped_and_keeps_secrets_out(services: ServiceBox) -> None:
+    units = Units(services.box.bus, services.root)
+
+    (answer,) = units.perform([units.show(unit="echo.service")])
+
+    assert len(json.dumps(answer.value)) < 100_000
+    assert answer.value["properties"]["MainPID"] == answer.value["processes"][0]["pid"]
+    assert not {"Environment", "SetCredential", "StandardInputData"} & set(answer.value["properties"])
+
+
+def test_many_at_once_do_not_mix_up_their_answers(services: ServiceBox) -> None:
+    units = Units(services.box.bus, services.root)
+    names = [one for one in RUNNING for _ in range(4)]
+
+    with ThreadPoolExecutor(8) as several:
+        found = list(several.map(lambda name: units.facts(name, f"look at {name}").name, names))
+
+    assert found == names
