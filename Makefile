@@ -8,7 +8,7 @@ ARGS ?=
 
 RUN_PACKAGES := nftables iproute2
 DEMO_PACKAGES := $(RUN_PACKAGES) openssh-server openssh-client nginx-light wrk
-TEST_PACKAGES := $(DEMO_PACKAGES) dbus openssl postgresql systemd-container systemd-journal-remote
+TEST_PACKAGES := $(DEMO_PACKAGES) busybox-static dbus docker.io iptables openssl postgresql sudo systemd-container systemd-journal-remote
 BENCH_PACKAGES := $(DEMO_PACKAGES) fail2ban python3-pyinotify sshguard
 
 .PHONY: setup run demo test check bench lock clean

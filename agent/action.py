@@ -21,7 +21,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import MISSING, dataclass, field, fields
 from datetime import timedelta
 from functools import cache, wraps
-from types import ModuleType
+from types import ModuleType, SimpleNamespace
 from typing import Any, ClassVar, Concatenate, Literal, ParamSpec, Protocol, TypeVar, dataclass_transform
 
 from pydantic import TypeAdapter, ValidationError
@@ -42,7 +42,7 @@ class Protected(CannotReach):
 
 
 class InProgress(CannotReach):
-    """The system has taken it on and is not done: no failure, and no success yet. It is asked again, by `verify`, until it says."""
+    """The system has taken it on and is not done: no failure, and no success yet. `verify` asks again until it is."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -238,6 +238,16 @@ def parameters(made: type[Any]) -> dict[str, tuple[Any, bool]]:
     """An action's parameters: name → (type with its meaning, required)."""
     hints = typing.get_type_hints(made, include_extras=True)
     return {f.name: (hints[f.name], f.default is MISSING and f.default_factory is MISSING) for f in fields(made)}
+
+
+def impact_of(made: type[Any], given: Mapping[str, Any]) -> Impact:
+    """How much an action may break with these parameters, of which some may be only the name of a `$field` yet."""
+    said = made.__dict__["impact"]
+    if not isinstance(said, property):
+        return typing.cast("Impact", said)
+    defaults = {f.name: None if f.default is MISSING else f.default for f in fields(made)}
+    assert said.fget is not None  # noqa: S101 - a property without a getter is no property
+    return typing.cast("Impact", said.fget(SimpleNamespace(**{**defaults, **given})))
 
 
 _FIELDS: dict[tuple[type[Any], str], TypeAdapter[Any]] = {}

@@ -42,12 +42,13 @@ class Why(TypedDict):
 
 @with_config(STRICT)
 class Do(TypedDict):
-    """An action by name, its parameters as text, the reason, and whether to plan only."""
+    """An action by name, its parameters as text, the reason, whether to plan only, and a yes to what is destructive."""
 
     action: Text
     params: NotRequired[dict[str, Text]]
     why: Reason
     dry: NotRequired[bool]
+    sure: NotRequired[bool]
 
 
 @with_config(STRICT)
@@ -83,6 +84,7 @@ BODIES: Final[Mapping[str, TypeAdapter[Any]]] = {
         "why": Why,
         "do": Do,
         "undo": Undo,
+        "confirm": Undo,
         "pause": Pause,
         "mode": SetMode,
     }.items()

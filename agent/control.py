@@ -21,7 +21,7 @@ from agent.asking import problem
 from agent.messages import Asked, Reply
 
 LONGEST_BODY: Final = 256 * 1024
-PATIENCE: Final = 30
+PATIENCE: Final = 70
 """Seconds a question may wait for its answer."""
 LONGEST_PATH: Final = 107
 """Bytes that Linux takes for the name of a unix socket (unix(7))."""

@@ -16,22 +16,23 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final
 
-from agent import flow, questions, sdnotify, settle, state
+from agent import flow, questions, rounds, sdnotify, state
 from agent.action import CannotReach, System, from_text
 from agent.check import events
 from agent.control import Control
-from agent.dispatch import carry_out
+from agent.dispatch import Outside, carry_out
 from agent.event import Event
 from agent.evidence.journal import Journal
+from agent.execute import Keep
 from agent.grammar.problem import Problems
 from agent.guard import Lifelines
-from agent.messages import Asked, Effect, Learnt, Message, Note, Reply, Seen, Started, Tick, Verify
+from agent.messages import Asked, Effect, Learnt, Message, Note, Reply, Seen, Started, Tick
 from agent.policy import Policy
 from agent.record import Record
 from agent.schedule import Answered, Schedule
 from agent.sensing import Sensing
 from agent.streams.sensor import Batch, Sensor
-from agent.turn import Agent, Settings, Turn, jobs, watching
+from agent.turn import Agent, Settings, Turn, looks, watching
 from agent.upkeep import Upkeep
 from agent.workers import Crashed, Finished, Lanes
 
@@ -81,6 +82,7 @@ class Parts:
     version: str
     ship: Callable[[str], str]
     told: Callable[[float, Record], None]
+    keep: Keep
     saw: Callable[[Event], None] | None = None
 
 
@@ -100,6 +102,7 @@ class Daemon:
         self._signs = sdnotify.watchdog_interval()
         self._snapshot_at = parts.journal.size + SNAPSHOT
         self.upkeep = Upkeep(parts.systems, parts.lifelines, self.agent, self._lanes, self._mailbox)
+        self._outside = Outside(parts.systems, self._lanes, parts.keep, self.upkeep.count)
         self._sensing = Sensing(parts.sensors, self._mailbox, self._position, self._wanted)
         self._said: set[str] = set()
         self._up, self._lines, self._problems = time.time(), 0, ""
@@ -145,7 +148,7 @@ class Daemon:
             self._turn()
 
     def _wanted(self) -> frozenset[str]:
-        return self.agent.watch.wants()
+        return self.agent.watch.wants()  # the watch is another one after each reload
 
     def _position(self, source: str) -> str | None:
         return self._positions.get(source) or self.journal.positions().get(source)
@@ -185,7 +188,7 @@ class Daemon:
         effects: list[Effect] = []
         for item in (*items, *self._lanes.late(time.monotonic())):
             effects += self._surely(item, now)
-        if now >= settle.next_due(self.agent, now):
+        if now >= rounds.next_due(self.agent, now):
             effects += self._surely(Tick(), now)
         self._finish_turn(effects, now)
         self._errands(now)
@@ -206,7 +209,7 @@ class Daemon:
     def _patience(self) -> float:
         """Seconds until something is due even if nobody writes."""
         now = time.time()
-        waits = [settle.next_due(self.agent, now) - now, self._next_round() - time.monotonic()]
+        waits = [rounds.next_due(self.agent, now) - now, self._next_round() - time.monotonic()]
         waits += [self._flush_at - time.monotonic()] if self._events or self._positions else []
         waits += [0.1] if self._lanes.busy or self._stopping else []
         waits += [self._sign_at - time.monotonic()] if self._signs else []
@@ -274,7 +277,7 @@ class Daemon:
     def _finish_turn(self, effects: list[Effect], now: float) -> None:
         """Nothing is begun before what announces it is durable."""
         self._commit(effects, now)
-        carry_out(effects, self.parts.systems, self._lanes, time.monotonic(), self.upkeep.count)
+        carry_out(effects, self._outside, time.monotonic())
         for one in effects:
             if isinstance(one, Reply) and self._control:
                 self._control.answer(self._answered(one, now))
@@ -297,10 +300,8 @@ class Daemon:
             "sensors": sorted(self.parts.sensors),
             "blind": self._sensing.blind,
         }
-        return questions.Facts(self.agent, self.parts.schedule, self.upkeep.counters, self._newest, about)
-
-    def _newest(self, since: float, limit: int) -> list[Event]:
-        return self.journal.events(since=since, limit=limit, newest_first=True)
+        newest = lambda since, limit: self.journal.events(since=since, limit=limit, newest_first=True)  # noqa: E731
+        return questions.Facts(self.agent, self.parts.schedule, self.upkeep.counters, newest, about)
 
     def _commit(self, effects: list[Effect], now: float) -> None:
         records = [one.record for one in effects if isinstance(one, Note)]
@@ -359,7 +360,7 @@ class Daemon:
         self._rewant(wanted)
         self._problems = ""
         sdnotify.notify("READY=1", "STATUS=watching")
-        return [self._live("reloaded"), *self._step(Learnt(lifelines), now)]
+        return [self._live("reloaded"), *self._step(Learnt(lifelines, self.agent.reading + 1), now)]
 
     def _rewant(self, before: frozenset[str]) -> None:
         """Have sensors start again from where they are when other kinds of events are wanted now."""
@@ -369,7 +370,7 @@ class Daemon:
     def _asked(self, asked: Asked, now: float) -> list[Effect]:
         """Questions are answered here, those about the systems after a fresh look; orders go through flow.step."""
         if asked.verb in questions.FRESH and (held := self.agent.state.in_force()):
-            return [Verify(jobs(held), asked)]
+            return [*looks(self.agent, held, asked)]
         if asked.verb in questions.ALL:
             return [Reply(asked, {})]
         if asked.verb == "reload":

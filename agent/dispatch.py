@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Final
 
 from agent import execute
-from agent.action import CannotReach, System
+from agent.action import CannotReach, Protected, System
 from agent.messages import (
     Applied,
     Apply,
@@ -28,12 +29,26 @@ from agent.workers import Job, Lanes
 DEADLINE: Final = 10.0
 """Seconds a system has for one batch, where the policy's step says nothing shorter."""
 
+PATIENCE: Final = 3.0
+"""Seconds a system has when a person waits: what it has not said by then is shown as it was seen last."""
+
 Systems = Mapping[str, System]
 Counted = Callable[[], None]
 
 
-def carry_out(effects: Sequence[Effect], systems: Systems, lanes: Lanes, now: float, counted: Counted) -> None:
-    """Begin whatever the turn decided. `now` is monotonic; `counted` reads the drop counters when a person asks."""
+@dataclass(frozen=True)
+class Outside:
+    """What effects are carried out with. `keep` stores evidence; `counted` reads the drop counters when a person asks."""
+
+    systems: Systems
+    lanes: Lanes
+    keep: execute.Keep
+    counted: Counted
+
+
+def carry_out(effects: Sequence[Effect], outside: Outside, now: float) -> None:
+    """Begin whatever the turn decided. `now` is monotonic."""
+    systems, lanes = outside.systems, outside.lanes
     plans: dict[str, list[Plan]] = {}
     applies: dict[str, list[Apply]] = {}
     for one in effects:
@@ -45,13 +60,13 @@ def carry_out(effects: Sequence[Effect], systems: Systems, lanes: Lanes, now: fl
             case Lift():
                 lanes.start(_lane_of(one.jobs), _lift(one, systems), now)
             case Verify():
-                lanes.start(_lane_of(one.jobs), _verify(one, systems, counted), now)
+                lanes.start(_lane_of(one.jobs), _verify(one, outside), now)
             case Heal():
                 lanes.start(_lane_of(one.jobs), _heal(one, systems), now)
     for lane, planned in plans.items():
         lanes.start(lane, _plans(lane, planned, systems), now)
     for lane, applied in applies.items():
-        lanes.start(lane, _applies(lane, applied, systems), now)
+        lanes.start(lane, _applies(lane, applied, outside), now)
 
 
 def _plan_lane(one: Plan) -> str:
@@ -67,27 +82,32 @@ def _plans(lane: str, batch: Sequence[Plan], systems: Systems) -> Job:
         f"plan {len(batch)} actions on {lane}",
         work=lambda: [_plan(one, systems) for one in batch],
         failed=lambda why: [Planned(one.run, one.action, error=why) for one in batch],
-        deadline=_deadline(batch),
+        deadline=_deadline(batch) + sum(one.action.within for one in batch),
     )
 
 
 def _plan(one: Plan, systems: Systems) -> Planned:
     try:
         changes = one.action.plan(**{name: systems[needed.name] for name, needed in one.action.needs.items()})
+    except Protected as error:
+        return Planned(one.run, one.action, refused=str(error))
     except (CannotReach, ValueError) as error:
         return Planned(one.run, one.action, error=str(error))
     return Planned(one.run, one.action, tuple(changes))
 
 
-def _applies(lane: str, batch: Sequence[Apply], systems: Systems) -> Job:
+def _applies(lane: str, batch: Sequence[Apply], outside: Outside) -> Job:
+    changes = [change for one in batch for _, change in one.jobs]
+
     def work() -> list[Applied]:
-        outcomes = execute.apply([one.jobs for one in batch], systems)
+        outcomes = execute.apply([one.jobs for one in batch], outside.systems, outside.keep)
         return [Applied(one.run, outcome) for one, outcome in zip(batch, outcomes, strict=True)]
 
     def failed(why: str) -> list[Applied]:
         return [Applied(one.run, _late(one.jobs, why)) for one in batch]
 
-    return Job(f"apply {sum(len(one.jobs) for one in batch)} changes on {lane}", work, failed, _deadline(batch), changes=True)
+    deadline = _deadline(batch) + execute.seconds(changes, outside.systems)
+    return Job(f"apply {len(changes)} changes on {lane}", work, failed, deadline, changes=True)
 
 
 def _deadline(batch: Sequence[Plan | Apply]) -> float:
@@ -101,26 +121,29 @@ def _late(batch: Sequence[execute.Job], why: str) -> tuple[Outcome, ...]:
 
 
 def _lift(one: Lift, systems: Systems) -> Job:
+    calls = [call for _, change in one.jobs for call in (change.verify, change.undo, change.verify) if call]
     return Job(
         f"lift {len(one.jobs)} mitigations",
         work=lambda: [Lifted(execute.undo(one.jobs, systems), one.because, one.asked)],
         failed=lambda why: [Lifted(tuple(Release(name, "failed", why) for name, _ in one.jobs), one.because, one.asked)],
-        deadline=DEADLINE,
+        deadline=DEADLINE + execute.slowly(calls, systems),
         changes=True,
     )
 
 
-def _verify(one: Verify, systems: Systems, counted: Counted) -> Job:
+def _verify(one: Verify, outside: Outside) -> Job:
     def work() -> list[Verified]:
-        held = execute.verify(one.jobs, systems)
-        if one.asked:
-            counted()
+        held = execute.verify(one.jobs, outside.systems)
+        if one.asked and _lane_of(one.jobs) == "firewall":
+            outside.counted()
         return [Verified(held, one.asked)]
 
     def failed(why: str) -> list[Verified]:
         return [Verified(tuple(Held(name, None, why) for name, _ in one.jobs), one.asked)]
 
-    return Job(f"verify {len(one.jobs)} mitigations", work, failed, DEADLINE)
+    calls = [change.verify for _, change in one.jobs]
+    deadline = PATIENCE if one.asked else DEADLINE + execute.slowly(calls, outside.systems)
+    return Job(f"verify {len(one.jobs)} mitigations", work, failed, deadline)
 
 
 def _heal(one: Heal, systems: Systems) -> Job:
@@ -128,6 +151,10 @@ def _heal(one: Heal, systems: Systems) -> Job:
         for name in {change.apply.system for _, change in one.jobs}:
             systems[name].prepare()
         outcomes = execute.apply([[job] for job in one.jobs], systems)
-        return [Healed(tuple(outcome for batch in outcomes for outcome in batch))]
+        return [Healed(tuple(outcome for batch in outcomes for outcome in batch), one.asked)]
 
-    return Job(f"heal {len(one.jobs)} mitigations", work, lambda why: [Healed(_late(one.jobs, why))], DEADLINE, changes=True)
+    def failed(why: str) -> list[Healed]:
+        return [Healed(_late(one.jobs, why), one.asked)]
+
+    deadline = DEADLINE + execute.seconds([change for _, change in one.jobs], systems)
+    return Job(f"heal {len(one.jobs)} mitigations", work, failed, deadline, changes=True)

@@ -5,9 +5,10 @@ from __future__ import annotations
 import ctypes
 import os
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from datetime import timedelta
+from functools import partial
 from ipaddress import ip_network
 from pathlib import Path
 from typing import Any, Final
@@ -60,6 +61,8 @@ def examine(config_path: Path) -> Iterator[Finding]:
     yield from _systemd(config, systems)
     yield from _sensors(config)
     yield from _postgres(config, systems)
+    yield from _vault(config, systems)
+    yield from _docker(config, systems)
     yield from _lifelines(config, wiring.lifelines(config, systems))
 
 
@@ -175,10 +178,42 @@ def _postgres(config: Any, systems: dict[str, System]) -> Iterator[Finding]:
         try:
             server.row("select 1 as one", instance=instance)
         except CannotReach as error:
-            mend = "in psql: CREATE ROLE agent LOGIN CONNECTION LIMIT 8; GRANT pg_monitor TO agent; and a line in pg_hba.conf"
+            mend = "contain grants postgres | psql (as a superuser), and a line in pg_hba.conf that lets the agent in"
             yield Finding(f"postgres {instance}", False, str(error), mend)
-        else:
-            yield Finding(f"postgres {instance}", True, "answers, and lets the agent watch")
+            continue
+        yield Finding(f"postgres {instance}", True, "answers, and lets the agent watch")
+        yield from _granted(f"postgres {instance}", partial(server.lacks, instance), "contain grants postgres | psql")
+
+
+def _granted(what: str, ask: Callable[[], list[str]], mend: str) -> Iterator[Finding]:
+    """Whether the agent may do there what its actions need."""
+    try:
+        lacking = ask()
+    except CannotReach as error:
+        yield Finding(what, None, f"cannot see what the agent may do there: {error}", mend)
+        return
+    for one in lacking:
+        yield Finding(what, False, one, mend)
+    if not lacking:
+        yield Finding(what, True, "the agent may do all that its actions need")
+
+
+def _vault(config: Any, systems: dict[str, System]) -> Iterator[Finding]:
+    if config.vault is None:
+        yield Finding("vault", None, "agent.yaml names none, so that no credential can be revoked")
+        return
+    vault: Any = systems["vault"]
+    mend = "contain grants vault > containment.hcl, adapt its paths, then: vault policy write containment containment.hcl"
+    yield from _granted("vault", vault.lacks, mend)
+
+
+def _docker(config: Any, systems: dict[str, System]) -> Iterator[Finding]:
+    if config.docker is None:
+        yield Finding("docker", None, "agent.yaml names none, so that no container can be isolated")
+        return
+    containers: Any = systems["containers"]
+    said, _, mend = containers.ready().partition("; ")
+    yield Finding("docker", not said, said or "answers, and containers can be isolated", mend)
 
 
 def _lifelines(config: Any, lifelines: Lifelines) -> Iterator[Finding]:

@@ -12,7 +12,10 @@ from agent.look import PG_SOCKETS, Listening, Looked
 MOST_PORTS: Final = 12
 _EPHEMERAL: Final = 32768
 """Ports from here on are mostly given out by the kernel for a while."""
-_PG_CHECKS: Final = ("reachable", "connections", "transactions", "locks", "replication", "checksums", "wraparound")
+_PG_CHECKS: Final = (
+    *("reachable", "connections", "transactions", "locks", "replication", "checksums", "wraparound"),
+    *("prepared", "crash", "config", "settings"),
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +35,7 @@ def draft(found: Looked, places: Places, day: str) -> str:
         _LISTS,
         f"ssh_ports: [{', '.join(map(str, found.ssh_ports))}]      # whoever is logged in there is never blocked\n",
         _LIMITS,
+        _PROTECTED,
         _section("sensors", _SENSORS, _sensors(found)),
         _section("checks", _CHECKS, _checks(found)),
         _systems(found),
@@ -138,6 +142,10 @@ def _checks(found: Looked) -> Iterator[str]:
         yield "units: {unit: {units: [" + ", ".join(_quoted(one) for one in found.units) + "]}}"
     for one in [port for port in found.listening if port.port < _EPHEMERAL and port.port not in found.postgres][:MOST_PORTS]:
         yield _tcp(one)
+    if found.docker:
+        yield "docker: {docker_reachable: {}}"
+        yield "containers: {container_health: {}}"
+        yield "container-restarts: {container_restarts: {}, every: 30s}"
     for name, _ in _instances(found):
         for asked in _PG_CHECKS:
             yield f"{name}-{asked}: {{postgres_{asked}: {{instance: {name}}}}}"
@@ -151,21 +159,33 @@ def _tcp(one: Listening) -> str:
 
 
 def _systems(found: Looked) -> str:
-    if not found.postgres:
-        return ""
-    rows = [
-        f"    {name}: {{host: {_quoted(PG_SOCKETS)}, port: {port}, user: agent, database: postgres}}"
-        for name, port in _instances(found)
-    ]
+    rows = ["systems:"] if found.postgres or found.docker else []
+    if found.postgres:
+        rows += [_POSTGRES, "  postgres:"]
+        rows += [
+            f"    {name}: {{host: {_quoted(PG_SOCKETS)}, port: {port}, user: agent, database: postgres}}"
+            for name, port in _instances(found)
+        ]
+    rows += ["  docker: {}"] if found.docker else []
+    rows += [_VAULT if rows else f"# systems:\n{_VAULT}"]
     return "\n".join([_SYSTEMS, *rows]) + "\n"
 
 
-_SYSTEMS: Final = """\
-# The agent's role in PostgreSQL needs no superuser:
-#   CREATE ROLE agent LOGIN CONNECTION LIMIT 8; GRANT pg_monitor TO agent;
-# and a line in pg_hba.conf that lets the agent's user in, as in: local postgres agent peer map=agent
-systems:
-  postgres:"""
+_SYSTEMS: Final = "# Systems that checks and actions ask. What the agent must be granted there: contain grants postgres|vault"
+_POSTGRES: Final = """\
+  # The agent's role needs no superuser: contain grants postgres | psql
+  # and a line in pg_hba.conf lets the agent's user in, as in: local postgres agent peer map=agent"""
+_VAULT: Final = """\
+#  vault: {url: "https://vault.example.com:8200", role_id: "…", secret_id_file: /etc/containment-agent/vault-secret-id}"""
+
+_PROTECTED: Final = """\
+# What no action may touch, kind first: unit, container, role, user, postgres, credential, host; `*` stands for any text.
+# The agent's own parts, sshd, systemd, root and superusers are always safe.
+protected: []     # as in ["unit postgresql*", "container registry", "role replicator", "host"]
+
+# What an isolated host still reaches and is reached by, beside never_touch, name servers and whoever is logged in over ssh.
+keep_open: {}     # as in {vault: {address: 192.0.2.9, ports: [8200]}, nats: {address: 192.0.2.10, ports: [4222]}}
+"""
 
 
 def _instances(found: Looked) -> list[tuple[str, int]]:

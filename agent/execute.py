@@ -56,7 +56,9 @@ def _make(jobs: Sequence[Job], systems: Mapping[str, System], keep: Keep) -> lis
 
 def _captured(name: str, change: Change, systems: Mapping[str, System], keep: Keep) -> tuple[Mapping[str, Any], ...]:
     """Evidence from before the act, at most CAPTURE seconds of it. That some cannot be had stops nothing."""
-    until, found = time.monotonic() + CAPTURE, []
+    if not change.capture:
+        return ()
+    until, found = time.monotonic() + CAPTURE, list[Mapping[str, Any]]()
     for one in change.capture:
         if time.monotonic() > until:
             found.append({"call": str(one), "error": f"left out: {CAPTURE:g} s for evidence were over"})
@@ -94,9 +96,11 @@ def _held(name: str, answer: Answer) -> Held:
 
 
 def undo(jobs: Sequence[Job], systems: Mapping[str, System]) -> tuple[Release, ...]:
-    """Take back what still holds, in the order given, and see that it is gone; what somebody else lifted is left alone."""
-    held = verify(jobs, systems)
-    standing = [job for job, one in zip(jobs, held, strict=True) if one.holds and job[1].undo]
+    """Take back what holds or is under way, in the order given, and see that it is gone; what is gone already is left alone."""
+    answers = _perform([change.verify for _, change in jobs], systems)
+    held = [_held(name, answer) for (name, _), answer in zip(jobs, answers, strict=True)]
+    going = [one.holds or isinstance(answer.error, InProgress) for one, answer in zip(held, answers, strict=True)]
+    standing = [job for job, goes in zip(jobs, going, strict=True) if goes and job[1].undo]
     undone = dict(zip((name for name, _ in standing), _perform([c.undo for _, c in standing if c.undo], systems), strict=True))
     after = {one.mitigation: one for one in verify(standing, systems)}
     return tuple(_release(job, one, undone.get(job[0]), after.get(job[0])) for job, one in zip(jobs, held, strict=True))
@@ -104,9 +108,9 @@ def undo(jobs: Sequence[Job], systems: Mapping[str, System]) -> tuple[Release, .
 
 def _release(job: Job, before: Held, undone: Answer | None, after: Held | None) -> Release:
     name, change = job
-    if before.holds is None:
+    if before.holds is None and undone is None:
         return Release(name, "failed", before.say)
-    if not before.holds:
+    if before.holds is False:
         return Release(name, "gone", before.say)
     if change.undo is None:
         return Release(name, "failed", f"cannot undo: {change.describe}. It cannot be taken back")
@@ -125,11 +129,17 @@ def verify(jobs: Sequence[Job], systems: Mapping[str, System]) -> tuple[Held, ..
 
 def seconds(jobs: Iterable[Change], systems: Mapping[str, System]) -> float:
     """How much longer than usual these changes may take: slow verbs one after the other, and the evidence before."""
-    longer = 0.0
-    for change in jobs:
-        longer += CAPTURE if change.capture else 0.0
-        longer += sum(systems[one.system].within(one) for one in (change.apply, change.verify))
-    return longer
+    changes = list(jobs)
+    evidence = sum(CAPTURE + max(systems[one.system].within(one) for one in each.capture) for each in changes if each.capture)
+    return evidence + slowly((one for each in changes for one in (each.apply, each.verify)), systems)
+
+
+def slowly(calls: Iterable[Call], systems: Mapping[str, System]) -> float:
+    """How much longer than usual these calls may take, one after the other."""
+    verbs = dict[tuple[str, str], tuple[Call, int]]()  # ten thousand calls are of two or three verbs
+    for one in calls:
+        verbs[one.system, one.verb] = (one, verbs.get((one.system, one.verb), (one, 0))[1] + 1)
+    return sum(times * systems[one.system].within(one) for one, times in verbs.values())
 
 
 def _perform(calls: Sequence[Call], systems: Mapping[str, System]) -> list[Answer]:
@@ -149,12 +159,8 @@ def dry_run(changes: Iterable[Change], systems: Mapping[str, System]) -> list[st
     for change in changes:
         lines.append(f"would {change.describe}")
         lines += [f"  {'touches':7} {one}" for one in change.touches]
-        lines += [f"  {'capture':7} {_native(one, systems)}" for one in change.capture]
-        for part, one in (("apply", change.apply), ("verify", change.verify), ("undo", change.undo)):
-            said = _native(one, systems).splitlines() if one else ["none: this cannot be taken back"]
+        calls = [*(("capture", one) for one in change.capture), ("apply", change.apply), ("verify", change.verify)]
+        for part, one in (*calls, ("undo", change.undo)):
+            said = systems[one.system].native(one).splitlines() if one else ["none: this cannot be taken back"]
             lines += [f"  {part if at == 0 else '':7} {line}" for at, line in enumerate(said)]
     return lines or ["nothing to do: already in force"]
-
-
-def _native(one: Call, systems: Mapping[str, System]) -> str:
-    return systems[one.system].native(one)

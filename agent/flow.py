@@ -2,7 +2,7 @@
 
 `step` takes one message and the time and answers what to do about it. It never waits, reads a clock or touches the host, so
 every story the agent can live through is a table in a test. What happens after a mitigation holds (its end, drift, recovery)
-stands in settle.py, what people ask for in orders.py.
+stands in settle.py, drift.py, lifting.py and rounds.py, what people ask for in orders.py.
 
     Seen → finding → Plan → Planned → guard → intent, Apply → Applied → in_force → … → Lift → Lifted
 """
@@ -10,13 +10,13 @@ stands in settle.py, what people ask for in orders.py.
 from __future__ import annotations
 
 import heapq
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence, Set
 from typing import Any
 
-from agent import orders, settle
+from agent import drift, lifting, orders, rounds, settle
 from agent.action import Change
 from agent.event import Event
-from agent.guard import Tally, Verdict, touches, within
+from agent.judge import done_before, judge, left_alone, paused
 from agent.messages import (
     Applied,
     Apply,
@@ -37,16 +37,15 @@ from agent.messages import (
     Tick,
     Verified,
 )
-from agent.policy import Limits, Mode, Policy
-from agent.state import would_be
+from agent.policy import Mode, Policy
 from agent.turn import Agent, Turn, aim, lasting
 from agent.watching.watch import Hit
 
 RECORDED_AGAIN = 300.0
 """Seconds between two records of a finding about which nothing is to be done."""
 
-COOL_OFF = 600.0
-"""Seconds for which policies leave a target alone after a person undid what they did: a person knows better, for a while."""
+_SOME = ("in_force", "partly", "under_way")
+"""Outcomes that contain something, and so do not stop the steps behind."""
 SEEN_AGAIN = 5.0
 """Seconds after a start in which a finding can come again, before steps that it had put off are decided on."""
 TAKEN_UP = 0.5
@@ -73,20 +72,21 @@ def work(turn: Turn, message: Message) -> None:  # noqa: C901, PLR0912 - a table
         case Applied(run, outcomes):
             _applied(turn, run, outcomes)
         case Lifted():
-            settle.lifted(turn, message)
+            lifting.lifted(turn, message)
         case Verified():
-            settle.verified(turn, message)
-        case Healed(outcomes):
-            settle.healed(turn, outcomes)
+            drift.verified(turn, message)
+        case Healed():
+            drift.healed(turn, message)
+            orders.confirmed(turn, message)
         case Disturbed(system, who):
-            settle.disturbed(turn, system, who)
+            drift.disturbed(turn, system, who)
         case Started(version):
-            settle.started(turn, version)
+            rounds.started(turn, version)
             _take_up(turn)
-        case Learnt(lifelines):
-            agent.lifelines = lifelines
+        case Learnt(lifelines, reading) if reading >= agent.reading:  # not one that was begun before a reload
+            agent.lifelines, agent.reading = lifelines, reading
         case Tick():
-            settle.tick(turn)
+            rounds.tick(turn)
             for run in _due(turn):
                 _advance(turn, run)
         case Asked():
@@ -111,7 +111,7 @@ def _found(turn: Turn, hit: Hit) -> None:
     known = agent.state.incident_for(*key)
     incident = known.id if known else f"INC-{agent.state.last_incident + 1}"
     turn.note("finding", _finding(hit, target, mode), incident=incident)
-    if because := _paused(turn):
+    if because := paused(turn):
         turn.note("refused", {"policy": policy.name, "target": target, "because": because}, incident=incident)
         return
     run = _run(turn, policy, incident, target, hit.because)._replace(event=hit.event)
@@ -160,32 +160,25 @@ def _spared(turn: Turn, key: tuple[str, str], because: str) -> None:
         turn.note("left_alone", {"policy": key[0], "target": key[1], "because": because})
 
 
-def _paused(turn: Turn) -> str:
-    pause = turn.agent.state.pause
-    return f"{pause.actor} has paused all actions: {pause.why}" if pause else ""
-
-
-def _left_alone(turn: Turn, target: str) -> str:
-    undone = turn.agent.state.undone.get(target)
-    cooling = undone is not None and turn.now - undone < COOL_OFF
-    return "a person took down what was done about it a few minutes ago" if cooling else ""
-
-
 def _settled(turn: Turn, policy: Policy, target: str, mode: Mode) -> str:
     """Why this finding needs nothing new just now; empty when it does."""
     state = turn.agent.state
     incident = state.incident_for(policy.name, target)
     if incident is None:
         return ""
-    if policy.then and (because := _left_alone(turn, target)):
+    if policy.then and (because := left_alone(turn, target)):
         return because
+    seldom = False
     for name in incident.mitigations:
         if (held := state.mitigations.get(name)) and held.active:
             return f"{name} holds"
-        if mode == "dry_run" and (would := state.would.get(name)) and would.left(turn.now) != 0.0:
+        would = state.would.get(name) if mode == "dry_run" else None
+        if would and would.change.undo is not None and would.left(turn.now) != 0.0:
             return f"{name} would hold"
+        seldom = seldom or would is not None  # what is done once would not stop the findings: in a dry run they go on
     cooldown = policy.guard.cooldown or turn.agent.settings.limits.cooldown
     quiet = max(cooldown.total_seconds() if cooldown else 0.0, 0.0 if policy.then else RECORDED_AGAIN)
+    quiet = RECORDED_AGAIN if seldom and not cooldown else quiet
     return "it was found a moment ago" if incident.phase != "resolved" and turn.now - incident.last < quiet else ""
 
 
@@ -197,6 +190,11 @@ def _advance(turn: Turn, run: Run) -> None:
     turn.agent.running.add(_key(run))
     while (todo := run.step) and run.event:
         bound = todo.bind(run.event)
+        if not isinstance(bound, str) and done_before(turn, run, bound):
+            because = "it was done before the agent stopped"
+            turn.note("nothing_to_do", _body(run, bound) | {"because": because}, incident=run.incident)
+            run = run.next()
+            continue
         if not isinstance(bound, str):
             turn.do(Plan(run, lasting(bound, turn.agent.state.repeated(f"{bound.name} {aim(bound)}", turn.now))))
             return
@@ -212,13 +210,13 @@ def _advance(turn: Turn, run: Run) -> None:
 def _take_up(turn: Turn) -> None:
     """What a crash or a stop left to be done: findings without an answer, and steps that were put off.
 
-    What already holds plans as nothing to do, so nothing is done twice.
+    What already holds plans as nothing to do, and what cannot be taken back is not begun again, so nothing is done twice.
     """
     state = turn.agent.state
     for incident, found in list(state.unanswered.items()):
         if run := _again(turn, incident, found):
             turn.agent.still[_key(run)] = turn.now
-            turn.later(turn.now + TAKEN_UP, run._replace(since=turn.now - TAKEN_UP))
+            turn.later(turn.now + TAKEN_UP, run._replace(since=min(found["at"], turn.now - TAKEN_UP)))
     for incident, found in list(state.put_off.items()):
         if run := _again(turn, incident, found):
             for one in run.policy.then if run.policy else ():
@@ -251,26 +249,52 @@ def _due(turn: Turn) -> Iterator[Run]:
 
 def _planned(turn: Turn, message: Planned) -> None:
     run, action, changes = message.run, message.action, message.changes
+    if message.refused:
+        _refuse(turn, run, action.name, message.refused)
+        _stepped(turn, run, ok=False, reply={"result": "refused", "because": message.refused})
+        return
     if message.error:
         turn.note("plan_failed", _body(run, action) | {"error": message.error}, incident=run.incident)
         _stepped(turn, run, ok=False, reply={"result": "failed", "error": message.error})
+        return
+    if not changes and (longer := _extended(turn, run, action)):
+        _stepped(turn, run._replace(made=run.made + longer), ok=True, reply={"result": "in_force"})
         return
     if not changes:
         turn.note("nothing_to_do", _body(run, action) | {"because": "already in force"}, incident=run.incident)
         _stepped(turn, run, ok=True, reply={"result": "nothing", "because": "already in force"})
         return
     run = _as_of_now(turn, run)
-    verdict = judge(turn, run, changes)
+    verdict = judge(turn, run, action, changes)
     if not verdict.allowed:
         _refuse(turn, run, action.name, verdict.because)
         _stepped(turn, run, ok=False, reply={"result": "refused", "because": verdict.because})
         return
-    made = tuple((_intend(turn, run, action, change), change) for change in changes)
+    made = tuple((_intend(turn, run, action, (at, change)), change) for at, change in enumerate(changes))
     if run.dry:
         _stepped(turn, run, ok=True, reply={"result": "would"})
     else:
         turn.agent.busy.update(name for name, _ in made)
         turn.do(Apply(run._replace(made=run.made + tuple(name for name, _ in made)), made))
+
+
+def _extended(turn: Turn, run: Run, action: Any) -> tuple[str, ...]:
+    """Those in force that this asks for a longer time, where only the agent holds the time; the others plan something.
+
+    What still waits for a confirmation is not made longer by asking again.
+    """
+    ttl = getattr(action, "ttl", None)
+    if run.dry or ttl is None:
+        return ()
+    until = turn.now + ttl.first.total_seconds() if ttl.first is not None else None
+    same = [one for one in turn.agent.state.in_force() if (one.action, one.target) == (action.name, aim(action))]
+    short = [one for one in same if one.until is not None and one.confirm is None and (until is None or one.until + 1 < until)]
+    for one in short:
+        body = {"until": until, "actor": run.actor, "because": run.because}
+        turn.note("extended", body, incident=one.incident, mitigation=one.id)
+        turn.agent.tries.pop(one.id, None)
+        turn.ends(turn.agent.state.mitigations[one.id])
+    return tuple(one.id for one in short)
 
 
 def _as_of_now(turn: Turn, run: Run) -> Run:
@@ -279,49 +303,31 @@ def _as_of_now(turn: Turn, run: Run) -> Run:
     return run._replace(dry=True) if live and turn.agent.mode(live) == "dry_run" else run
 
 
-def _withdrawn(turn: Turn, run: Run) -> str:
-    """Why a policy's run may not go on, whatever was true when it began; empty while it may."""
-    if run.policy is None:
-        return ""
-    live = turn.agent.policies.get(run.policy.name)
-    if live is None or turn.agent.mode(live) == "off":
-        return "the policy is gone or off"
-    return _paused(turn) or _left_alone(turn, run.target)
-
-
-def judge(turn: Turn, run: Run, changes: Sequence[Change]) -> Verdict:
-    """What people switched meanwhile, then life-lines, then the policy's own limits, then those of agent.yaml."""
-    agent = turn.agent
-    if because := _withdrawn(turn, run):
-        return Verdict(False, because)
-    never = {name: agent.settings.lists.get(name, ()) for name in (run.policy.guard.never if run.policy else ())}
-    verdict = touches(changes, agent.lifelines, never)
-    if not verdict.allowed:
-        return verdict
-    for whose, limits, name in (
-        (run.policy.name if run.policy else "", run.policy.guard if run.policy else Limits(), "this policy"),
-        ("", agent.settings.limits, "agent.yaml"),
-    ):
-        done = agent.state.done.get(would_be(whose) if run.dry else whose, ())
-        tally = Tally(agent.state.active.get(whose, 0), done)
-        verdict = within(limits, tally, turn.now, len(changes), name)
-        if not verdict.allowed:
-            return verdict
-    return verdict
-
-
-def _intend(turn: Turn, run: Run, action: Any, change: Change) -> str:
+def _intend(turn: Turn, run: Run, action: Any, numbered: tuple[int, Change]) -> str:
     """Write down what is about to be done, with its undo, and give it a name."""
     name = f"M-{turn.agent.state.last_mitigation + 1}"
-    length = action.ttl.first if hasattr(action, "ttl") else None
+    part, change = numbered
     body = _body(run, action) | {
         "because": run.because,
         "digest": run.policy.digest if run.policy else "",
         "change": change,
-        "until": turn.now + length.total_seconds() if length is not None else None,
+        "part": part,
+        **_length(action, change, turn.now),
     }
     turn.note("would" if run.dry else "intent", body, incident=run.incident, mitigation=name)
     return name
+
+
+def _length(action: Any, change: Change, now: float) -> dict[str, Any]:
+    """When it ends; an action with `confirm` takes itself back then, unless a person has had it stay."""
+    if change.undo is None:
+        return {"until": None}
+    length = action.ttl.first if hasattr(action, "ttl") else None
+    ttl = length.total_seconds() if length is not None else None
+    window = action.confirm.total_seconds() if hasattr(action, "confirm") else None
+    if window is None or (ttl is not None and ttl <= window):
+        return {"until": now + ttl if ttl is not None else None}
+    return {"until": now + window, "confirm": now + window, "ttl": ttl}
 
 
 def _refuse(turn: Turn, run: Run, action: str, because: str) -> None:
@@ -339,11 +345,18 @@ def _body(run: Run, action: Any) -> dict[str, Any]:
 
 def _applied(turn: Turn, run: Run, outcomes: Sequence[Outcome]) -> None:
     turn.agent.busy.difference_update(one.mitigation for one in outcomes)
-    bad = [one for one in outcomes if one.result != "in_force"]
-    contains = not bad and run.held and run.at == len(run.steps) - 1  # one record less, ten thousand times in a burst
+    bad = [one for one in outcomes if one.result not in _SOME]
+    part = [one for one in outcomes if one.result in _SOME and one.result != "in_force"]
+    whole = not bad and not part
+    ends = whole and run.held and run.at == len(run.steps) - 1  # one record less, ten thousand times in a burst
+    contains = ends and not _lacks(turn, run, {one.mitigation for one in outcomes})
     for one in outcomes:
         settle.outcome(turn, one, run.incident, contains=contains and one is outcomes[-1])
-    reply = {"result": "failed", "error": bad[0].error} if bad else {"result": "in_force"}
+    if bad:
+        reply: dict[str, Any] = {"result": "failed", "error": bad[0].error}
+    else:
+        reply = {"result": part[0].result, "because": part[0].error} if part else {"result": "in_force"}
+    reply["evidence"] = [seen for one in outcomes for seen in one.found]
     _stepped(turn, run, ok=not bad, reply=reply)
 
 
@@ -362,8 +375,15 @@ def _stepped(turn: Turn, run: Run, *, ok: bool, reply: dict[str, Any]) -> None:
 def _finish(turn: Turn, run: Run) -> None:
     turn.agent.running.discard(_key(run))
     incident = turn.agent.state.incidents.get(run.incident)
-    if incident and incident.phase == "open" and run.steps and run.held and not run.dry:
+    if incident and incident.phase == "open" and run.steps and run.held and not run.dry and not _lacks(turn, run):
         turn.note("phase", {"phase": "contained"}, incident=incident.id)
+
+
+def _lacks(turn: Turn, run: Run, besides: Set[str] = frozenset()) -> bool:
+    """Whether something that was made for the incident is not there, or not there yet."""
+    held, incident = turn.agent.state.mitigations, turn.agent.state.incidents.get(run.incident)
+    standing = (one.id for one in settle.active(turn, incident)) if incident else ()
+    return any(settle.lacks(held[name]) for name in {*run.made, *standing} - besides if name in held)
 
 
 def _key(run: Run) -> tuple[str, str]:

@@ -6,10 +6,11 @@ import ipaddress
 from bisect import bisect_right
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from fnmatch import fnmatchcase
 from ipaddress import IPv4Network, IPv6Network
 from typing import Final
 
-from agent.action import Call, Change
+from agent.action import Call, Change, Impact
 from agent.policy import Limits
 from agent.schema import spoken
 
@@ -85,8 +86,16 @@ def addresses(call: Call) -> Iterator[Network]:
                 yield one
 
 
-def touches(changes: Sequence[Change], lifelines: Lifelines, never: Mapping[str, Sequence[Network]]) -> Verdict:
-    """Whether any change, with the arguments it would really be called with, reaches what must not be touched."""
+def touches(
+    changes: Sequence[Change], lifelines: Lifelines, never: Mapping[str, Sequence[Network]], protected: Sequence[str] = ()
+) -> Verdict:
+    """Whether any change, with the arguments it would really be called with, reaches what must not be touched.
+
+    `protected` are agent.yaml's patterns for what a change `touches`, as in `unit ssh*` or `container registry`.
+    """
+    for named in (one for change in changes for one in change.touches):
+        if pattern := next((one for one in protected if fnmatchcase(named, one)), None):
+            return Verdict(False, f"{named} is protected in agent.yaml (`{pattern}`)")
     for network in (one for change in changes for one in addresses(change.apply)):
         if network.prefixlen < WIDEST[network.version]:
             return Verdict(False, f"{network} is wider than /{WIDEST[network.version]}, the widest network that may be touched")
@@ -104,6 +113,14 @@ def _relation(network: Network, line: Network) -> str:
     return f"lies in {line}" if line.prefixlen < network.prefixlen else f"contains {spoken(line)}"
 
 
+def needs_a_person(action: str, impact: Impact) -> Verdict:
+    """Nobody but a person decides on what loses something or stops a whole service."""
+    if impact != "destructive":
+        return ALLOWED
+    mend = "a person orders it by contain do … --yes; in a policy, `approve: never` beside the step says that none is asked"
+    return Verdict(False, f"{action} is destructive and waits for a person: {mend}")
+
+
 @dataclass(frozen=True, slots=True)
 class Tally:
     """What is in force and what was done lately, for one policy or for all: `done` are Unix seconds, oldest first."""
@@ -112,13 +129,13 @@ class Tally:
     done: Sequence[float]
 
 
-def within(limits: Limits, tally: Tally, now: float, adding: int, whose: str) -> Verdict:
-    """Whether `adding` more mitigations stay inside the limits. `whose` names them in the refusal."""
-    if limits.max_active is not None and tally.active + adding > limits.max_active:
+def within(limits: Limits, tally: Tally, now: float, whose: str) -> Verdict:
+    """Whether one more plan stays inside the limits. `whose` names them in the refusal."""
+    if limits.max_active is not None and tally.active >= limits.max_active:
         return Verdict(False, f"{tally.active} mitigations are in force, and {limits.max_active} are the most {whose} allows")
     if limits.max is None:
         return ALLOWED
     recent = len(tally.done) - bisect_right(tally.done, now - limits.max.span.total_seconds())
-    if recent + adding > limits.max.most:
+    if recent >= limits.max.most:
         return Verdict(False, f"{recent} mitigations were made, and {whose} allows {limits.max}")
     return ALLOWED

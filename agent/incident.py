@@ -14,7 +14,7 @@ from agent.action import Change
 from agent.policy import Severity
 
 Phase = Literal["open", "contained", "resolved"]
-Stage = Literal["applying", "in_force", "would", "lifting", "lifted", "failed"]
+Stage = Literal["applying", "in_force", "would", "lifting", "lifted", "failed", "done"]
 
 QUIET = 1800.0
 """Seconds without a finding after which an incident that holds no mitigation counts as resolved."""
@@ -57,7 +57,11 @@ class Mitigation(NamedTuple):
     """A change, from its intent to its end.
 
     `until` is None where only a person ends it. `key` names what it is about: two mitigations with the same undo are the same
-    thing in the world. Stage `would` is a dry run's: it holds nothing.
+    thing in the world. Stage `would` is a dry run's: it holds nothing. Stage `done` is the end of what cannot be taken back.
+
+    `short` says what a mitigation in force still lacks; empty for a whole one. Until `confirm` (Unix seconds) a person must
+    have said yes, or it takes itself back; `ttl` are the seconds it stays from then on, None for ever. `part` is its place
+    in its plan: limits count plans, and so the first parts alone.
     """
 
     id: str
@@ -72,6 +76,15 @@ class Mitigation(NamedTuple):
     stage: Stage = "applying"
     actor: str = ""
     because: str = ""
+    short: str = ""
+    confirm: float | None = None
+    ttl: float | None = None
+    part: int = 0
+
+    @property
+    def number(self) -> int:
+        """Its place among all that were ever made."""
+        return int(self.id.rpartition("-")[2])
 
     @property
     def aim(self) -> str:

@@ -134,9 +134,10 @@ class Verified:
 
 @dataclass(frozen=True, slots=True)
 class Healed:
-    """Mitigations that had vanished were put back, or not."""
+    """Mitigations that had vanished were put back, or not; with `asked`, a person's confirmation was passed on."""
 
     outcomes: tuple[Outcome, ...]
+    asked: Asked | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,9 +150,10 @@ class Disturbed:
 
 @dataclass(frozen=True, slots=True)
 class Learnt:
-    """This host's life-lines, as they are now."""
+    """This host's life-lines, as they are now, by the agent.yaml that was read so many times."""
 
     lifelines: Lifelines
+    reading: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -207,9 +209,10 @@ class Verify:
 
 @dataclass(frozen=True, slots=True)
 class Heal:
-    """Put back what vanished, for the time that is left."""
+    """Put back what vanished, for the time that is left; with `asked`, have it stay as a person confirmed."""
 
     jobs: tuple[tuple[str, Change], ...]
+    asked: Asked | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,12 +1,13 @@
-"""What people ask of a running agent: do, undo, pause, resume, mode. The same guard judges them as judges policies. Pure."""
+"""What people ask of a running agent: do, undo, confirm, pause, resume, mode. One guard judges them and policies. Pure."""
 
 from __future__ import annotations
 
 from dataclasses import replace
 
+from agent.drift import for_the_rest
 from agent.incident import Mitigation
-from agent.messages import Asked, Plan, Reply, Run
-from agent.settle import lift
+from agent.lifting import free, lift
+from agent.messages import Asked, Heal, Healed, Plan, Reply, Run
 from agent.turn import Agent, Turn, aim, lasting, watching
 
 _BUSY = "it is being changed at this moment; try again in a few seconds"
@@ -19,6 +20,8 @@ def asked(turn: Turn, message: Asked) -> None:
             _do(turn, message)
         case "undo":
             _undo(turn, message)
+        case "confirm":
+            _confirm(turn, message)
         case "pause":
             body = {"until": turn.now + message.body["seconds"], "actor": message.actor, "why": message.body["why"]}
             turn.note("paused", body)
@@ -50,8 +53,7 @@ def _do(turn: Turn, message: Asked) -> None:
 
 def _undo(turn: Turn, message: Asked) -> None:
     found = matching(turn.agent, message.body["what"])
-    putting = turn.agent.state.putting()
-    busy = [one for one in found if one.stage != "in_force" or one.key in putting]
+    ready, busy = free(turn, found)
     if busy and len(busy) == len(found):
         names = ", ".join(one.id for one in busy)
         turn.do(Reply(message, {"result": "failed", "error": f"cannot undo {names}: {_BUSY}", "mitigations": []}))
@@ -63,9 +65,44 @@ def _undo(turn: Turn, message: Asked) -> None:
         )
     else:
         left = [{"mitigation": one.id, "error": _BUSY} for one in busy]
-        ready = [one for one in found if one.stage == "in_force" and one.key not in putting]
         known = replace(message, body={**message.body, "left": left})
         lift(turn, ready, because=message.body["why"], actor=message.actor, asked=known)
+
+
+def _confirm(turn: Turn, message: Asked) -> None:
+    """Have what waits for a confirmation stay: the system is told first, and only what it took is written down."""
+    found = [one for one in matching(turn.agent, message.body["what"]) if one.confirm is not None and one.stage == "in_force"]
+    free = [one for one in found if one.id not in turn.agent.busy]
+    if not free:
+        because = _BUSY if found else f"nothing that matches {message.body['what']} waits for a confirmation"
+        turn.do(Reply(message, {"result": "failed" if found else "nothing", "because": because, "error": because}))
+        return
+    one = free[0]
+    turn.agent.busy.add(one.id)
+    lasting_on = one._replace(until=None if one.ttl is None else turn.now + one.ttl)
+    turn.do(Heal(((one.id, for_the_rest(lasting_on, turn.now)),), message))
+
+
+def confirmed(turn: Turn, message: Healed) -> None:
+    """The system has answered to a confirmation."""
+    asked = message.asked
+    if asked is None:
+        return
+    (outcome,) = message.outcomes
+    one = turn.agent.state.mitigations.get(outcome.mitigation)
+    if one is None or not one.active:
+        turn.do(Reply(asked, {"result": "failed", "error": "it has ended meanwhile"}))
+        return
+    if outcome.result not in ("in_force", "partly"):
+        error = f"{outcome.error or 'it does not hold'}; unless it is confirmed in time, it takes itself back"
+        turn.do(Reply(asked, {"result": "failed", "error": error}))
+        return
+    until = None if one.ttl is None else turn.now + one.ttl
+    body = {"until": until, "actor": asked.actor, "because": asked.body.get("why", "")}
+    turn.note("confirmed", body, incident=one.incident, mitigation=one.id)
+    turn.agent.tries.pop(one.id, None)
+    turn.ends(turn.agent.state.mitigations[one.id])
+    turn.do(Reply(asked, {"result": "confirmed", "mitigations": [one.id], "until": until}))
 
 
 def matching(agent: Agent, what: str) -> list[Mitigation]:

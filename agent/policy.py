@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Any, Literal
 
+from agent.action import Impact, impact_of
 from agent.event import Event
 from agent.schema import spell
 
@@ -113,6 +114,13 @@ class Step:
     on_error: Literal["stop", "continue"] = "stop"
     after: timedelta | None = None
     timeout: timedelta | None = None
+    unasked: bool = False
+    """`approve: never`: what is destructive waits for nobody."""
+
+    @property
+    def impact(self) -> Impact:
+        """How much the step may break; parameters that come from the event count as given."""
+        return impact_of(self.action, {**self.literal, **{name: f"${field}" for name, field in self.variable.items()}})
 
     def bind(self, event: Event) -> Any:
         """The action with every parameter filled, or a sentence saying which field was empty or unfit.

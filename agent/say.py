@@ -22,14 +22,20 @@ _SENTENCES: Final = {
     "skipped": "{incident} {action} is not needed: {because}",
     "intent": "{mitigation} will {does}, until {until} ({actor}: {because})",
     "would": "dry run: {mitigation} would {does}, until {until} ({actor}: {because})",
+    "captured": "{mitigation} evidence kept before the act: {kept}",
     "in_force": "{mitigation} is in force until {until}, read back from the system{contained}",
+    "partly": "{mitigation} holds only in part: {error}",
+    "done": "{mitigation} is done, read back from the system{contained}",
+    "under_way": "{mitigation} is under way: {error}",
+    "extended": "{mitigation} stays longer, until {until} ({actor}{reason})",
+    "confirmed": "{mitigation} is confirmed and stays until {until} ({actor}{reason})",
     "failed": "{mitigation} failed: {error}",
     "not_verified": "{mitigation} does not hold: {error}",
     "late": "{mitigation} is in doubt: {error}",
     "recovered": "{mitigation} had been left open: {because}",
     "phase": "{incident} is {phase}{reason}",
     "lifting": "{mitigation} is being taken down ({actor}: {because})",
-    "lifted": "{mitigation} is lifted: {because}",
+    "lifted": "{mitigation} is lifted: {because}{manner}",
     "lift_failed": "{mitigation} could not be taken down: {error}",
     "drifted": "{names} vanished{culprit}; putting back",
     "healed": "{names} put back, read back from the system",
@@ -64,12 +70,20 @@ class _Words(dict[str, Any]):
         self["reason"] = f": {body['because']}" if body.get("because") else ""
         self["contained"] = f"; {record.incident} is contained" if body.get("contains") else ""
         self["culprit"] = f" after {body['who']} changed the system" if body.get("who") else ""
+        self["kept"] = _kept(body)
+        self["manner"] = f" ({body['how']})" if body.get("how") not in (None, "taken down") else ""
         self["open_count"], self["policy_count"] = len(body.get("open", ())), len(body.get("policies", ()))
         if (change := body.get("change")) is not None:
             self["does"] = change["describe"] if isinstance(change, Mapping) else change.describe
 
     def __missing__(self, name: str) -> str:
         return ""
+
+
+def _kept(body: Mapping[str, Any]) -> str:
+    files = body.get("files", ())
+    missing = sum(1 for one in files if "error" in one)
+    return f"{len(files) - missing} pieces" + (f", {missing} could not be had" if missing else "")
 
 
 def _names(body: Mapping[str, Any]) -> str:

@@ -26,7 +26,9 @@ REMEMBERED: Final = 100_000
 REPEAT_WITHIN: Final = 30 * 86400.0
 
 
-_ANSWERS: Final = frozenset({"phase", "refused", "would", "plan_failed", "nothing_to_do", "failed", "not_verified", "skipped"})
+_ANSWERS: Final = frozenset(
+    {"phase", "refused", "would", "plan_failed", "nothing_to_do", "failed", "not_verified", "partly", "skipped"}
+)
 """What can come of a finding. Until one of these, a crash has left it without an answer, and the next start takes it up."""
 
 
@@ -80,10 +82,6 @@ class State:
         count, last = self.repeats.get(key, (0, 0.0))
         return count if now - last < REPEAT_WITHIN else 0
 
-    def putting(self) -> set[str]:
-        """The keys of what is being put into force at this moment."""
-        return {one.key for one in self.mitigations.values() if one.stage == "applying"}
-
 
 def would_be(whose: str) -> str:
     """The name under which a dry run counts what it would have done: it takes no room from what is done."""
@@ -101,15 +99,20 @@ def fold(state: State, record: Record, ts: float) -> None:  # noqa: C901, PLR091
             _intent(state, record, ts)
         case "would":
             _would(state, record, ts)
-        case "in_force":
+        case "in_force" | "partly" | "done":
             _in_force(state, record, ts)
         case "recovered" if record.body["holds"]:
             _in_force(state, record, ts)
+        case "healed":
+            _whole(state, record)
+        case "confirmed" | "extended":
+            _lengthened(state, record)
         case "failed" | "not_verified" | "recovered":
             _end(state, record, "failed")
         case "lifting" | "lift_failed":
             _stage(state, record, ts)
         case "lifted":
+            _left_alone(state, record, ts)
             _end(state, record, "lifted")
         case "phase":
             _phase(state, record, ts)
@@ -142,16 +145,21 @@ def _intent(state: State, record: Record, ts: float) -> None:
     made = _mitigation(state, record, ts)
     state.mitigations[made.id] = made
     _belongs(state, made)
-    for whose in {"", made.policy}:
+    for whose in _counted(made):
         state.active[whose] = state.active.get(whose, 0) + 1
         _happened(state.done.setdefault(whose, []), ts)
+
+
+def _counted(made: Mitigation) -> set[str]:
+    """Under which names limits count it: a plan of six changes is one."""
+    return {"", made.policy} if made.part == 0 else set()
 
 
 def _would(state: State, record: Record, ts: float) -> None:
     made = _mitigation(state, record, ts)._replace(stage="would")
     _remember(state.would, made.id, made)
     _belongs(state, made)
-    for whose in {"", made.policy}:
+    for whose in _counted(made):
         _happened(state.done.setdefault(would_be(whose), []), ts)
 
 
@@ -176,6 +184,9 @@ def _mitigation(state: State, record: Record, ts: float) -> Mitigation:
         until=body["until"],
         actor=body["actor"],
         because=body["because"],
+        confirm=body.get("confirm"),
+        ttl=body.get("ttl"),
+        part=body.get("part", 0),
     )
 
 
@@ -187,13 +198,30 @@ def _in_force(state: State, record: Record, ts: float) -> None:
     mitigation = state.mitigations.get(record.mitigation)
     if not mitigation or not mitigation.active:
         return
+    if mitigation.stage != "in_force" and mitigation.part == 0:
+        _remember(state.repeats, mitigation.aim, (state.repeated(mitigation.aim, ts) + 1, ts))
     state.holder[mitigation.key] = mitigation.id
-    _remember(state.repeats, mitigation.aim, (state.repeated(mitigation.aim, ts) + 1, ts))
-    state.mitigations[mitigation.id] = mitigation._replace(stage="in_force")
+    short = record.body["error"] if record.kind == "partly" else ""
+    state.mitigations[mitigation.id] = mitigation._replace(stage="in_force", short=short)
+    if mitigation.change.undo is None:
+        _end(state, record, "done")
     incident = state.incidents.get(mitigation.incident)
     if incident and record.body.get("contains"):
         state.incidents[incident.id] = incident.moved("contained", ts)
         state.unanswered.pop(incident.id, None)
+
+
+def _whole(state: State, record: Record) -> None:
+    """Healed ones lack nothing any more."""
+    for name in record.body["mitigations"]:
+        if (mitigation := state.mitigations.get(name)) and mitigation.short:
+            state.mitigations[name] = mitigation._replace(short="")
+
+
+def _lengthened(state: State, record: Record) -> None:
+    mitigation = state.mitigations.get(record.mitigation)
+    if mitigation and mitigation.active:
+        state.mitigations[mitigation.id] = mitigation._replace(confirm=None, until=record.body["until"])
 
 
 def _stage(state: State, record: Record, ts: float) -> None:
@@ -202,19 +230,27 @@ def _stage(state: State, record: Record, ts: float) -> None:
         return
     if record.kind == "lifting":
         state.mitigations[mitigation.id] = mitigation._replace(stage="lifting")
-        if record.body["by_hand"]:
-            incident = state.incidents.get(mitigation.incident)
-            for target in dict.fromkeys((mitigation.target, incident.target if incident else mitigation.target)):
-                _remember(state.undone, target, ts)
+        _left_alone(state, record, ts)
     else:
+        state.holder.setdefault(mitigation.key, mitigation.id)
         state.mitigations[mitigation.id] = mitigation._replace(stage="in_force", until=record.body["until"])
 
 
-def _end(state: State, record: Record, stage: Literal["lifted", "failed"]) -> None:
+def _left_alone(state: State, record: Record, ts: float) -> None:
+    """What a person took down, here or in the system itself, policies leave alone for a while."""
+    mitigation = state.mitigations.get(record.mitigation)
+    if not mitigation or not mitigation.active or not record.body.get("by_hand"):
+        return
+    incident = state.incidents.get(mitigation.incident)
+    for target in dict.fromkeys((mitigation.target, incident.target if incident else mitigation.target)):
+        _remember(state.undone, target, ts)
+
+
+def _end(state: State, record: Record, stage: Literal["lifted", "failed", "done"]) -> None:
     mitigation = state.mitigations.get(record.mitigation)
     if not mitigation or not mitigation.active:
         return
-    for whose in {"", mitigation.policy}:
+    for whose in _counted(mitigation):
         state.active[whose] = state.active.get(whose, 1) - 1
     state.mitigations[mitigation.id] = mitigation._replace(stage=stage)
     if state.holder.get(mitigation.key) == mitigation.id:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import heapq
 import itertools
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from functools import cache
 from ipaddress import IPv4Network, IPv6Network
@@ -13,7 +13,7 @@ from typing import Any
 from agent.action import Change, parameters
 from agent.guard import Lifelines
 from agent.incident import Mitigation
-from agent.messages import Effect, Note, Run
+from agent.messages import Asked, Effect, Note, Release, Run, Verify
 from agent.policy import Limits, Mode, Policy
 from agent.record import Record
 from agent.schema import Means, Ttl, spoken
@@ -33,13 +33,23 @@ class Settings:
     forced: Mode | None = None
     limits: Limits = field(default_factory=Limits)
     lists: Mapping[str, Sequence[IPv4Network | IPv6Network]] = field(default_factory=dict)
+    protected: tuple[str, ...] = ()
+
+
+@dataclass
+class Gathering:
+    """A person's question or order that went to several systems: how many answers are out, and what has come back."""
+
+    out: int
+    releases: list[Release] = field(default_factory=list)
 
 
 @dataclass
 class Agent:
     """All that flow.py reads: the durable `state`, the policies with their windows, and what is only true right now.
 
-    `busy` are the mitigations that a lane is changing; `doubtful` those that nobody is changing and whose outcome is open.
+    `busy` are the mitigations that a lane is changing; `doubtful` those that nobody is changing and whose outcome is open;
+    `under_way` is what the systems say of those they are still working on.
     """
 
     settings: Settings
@@ -57,8 +67,13 @@ class Agent:
     disturbed: set[str] = field(default_factory=set)
     verified: dict[str, float] = field(default_factory=dict)
     tries: dict[str, int] = field(default_factory=dict)
+    tried: dict[str, float] = field(default_factory=dict)
     healed: list[float] = field(default_factory=list)
+    gathering: dict[int, Gathering] = field(default_factory=dict)
+    under_way: dict[str, str] = field(default_factory=dict)
+    reading: int = 0
     disturber: str = ""
+    started: float = 0.0
     ticked: float = 0.0
     next_look: float = 0.0
     next_sweep: float = 0.0
@@ -106,8 +121,10 @@ class Turn:
 
 
 def aim(action: Any) -> str:
-    """What an action is about, in people's words: the value of its first telling parameter."""
+    """What an action is about, in people's words: its class's `target`, or the value of its first telling parameter."""
     kind: Any = type(action)
+    if isinstance(named := getattr(kind, "target", None), str):
+        return named
     for name in _parameters(kind):
         value = getattr(action, name)
         if isinstance(value, IPv4Network | IPv6Network):
@@ -137,6 +154,27 @@ def lasting(action: Any, repeats: int) -> Any:
     return replace(action, ttl=Ttl(ttl.after(repeats))) if isinstance(ttl, Ttl) and ttl.limit else action
 
 
+def looks(agent: Agent, mitigations: Iterable[Mitigation], asked: Asked | None = None) -> list[Verify]:
+    """Questions whether these hold, one for each system: a system that hangs holds up nobody else's answer."""
+    parts = [Verify(jobs(group), asked) for group in by_system(mitigations)]
+    if asked:
+        agent.gathering[asked.ticket] = Gathering(len(parts))
+    return parts
+
+
+def by_system(mitigations: Iterable[Mitigation]) -> list[list[Mitigation]]:
+    """Mitigations in groups that one lane can take."""
+    groups: dict[str, list[Mitigation]] = {}
+    for one in mitigations:
+        groups.setdefault(one.change.verify.system, []).append(one)
+    return list(groups.values())
+
+
 def jobs(mitigations: Sequence[Mitigation]) -> tuple[tuple[str, Change], ...]:
     """Mitigations as the lanes take them."""
     return tuple((one.id, one.change) for one in mitigations)
+
+
+def comes_round(at: float, every: float, now: float) -> bool:
+    """Whether its time has come; also when the host's clock was set back, so that it would stay away for as long."""
+    return now >= at or at - now > every

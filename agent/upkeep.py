@@ -1,4 +1,4 @@
-"""What is kept up beside the turns: life-lines learnt, the kernel's own list of them, an open connection, drop counters."""
+"""What is kept up beside the turns: life-lines learnt, the kernel's own list of them, open connections, drop counters."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import logging
 import queue
 import time
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any, Final
 
 from agent.action import CannotReach, System
@@ -18,7 +19,11 @@ log = logging.getLogger("agent")
 
 LEARN: Final = 2.0
 """Seconds between two looks at this host's life-lines."""
+KEEP: Final = 60.0
+"""Seconds between two looks after what must be there before an emergency: open connections, logins that are renewed."""
 PATIENCE: Final = 10.0
+_BESIDE: Final = {"firewall": ("firewall", "perimeter")}
+"""Systems that live in the same part of the kernel: whoever changed one may have changed the other."""
 
 
 class Upkeep:
@@ -35,7 +40,10 @@ class Upkeep:
         """Nothing is done yet."""
         self._lifelines, self._agent, self._lanes, self._mailbox = lifelines, agent, lanes, mailbox
         self._firewall: Any = systems["firewall"]
-        self._postgres: Any = systems["postgres"]
+        self._systems = systems
+        self._keepers = {name: one.keep for name, one in systems.items() if hasattr(one, "keep")}
+        self._keep_due = 0.0
+        self._unkept: set[str] = set()
         self._belt: tuple[Lifeline, ...] = ()
         self._belt_due = 0.0
         self._learning = False
@@ -46,13 +54,19 @@ class Upkeep:
         """At start: what is needed first in an emergency is there before it; and hear of others' changes from now on."""
         if any(self._agent.mode(one) == "enforce" for one in self._agent.policies.values()):
             self._lanes.start("firewall", Job("prepare the ruleset", self._prepare, self._unprepared, PATIENCE), time.monotonic())
-        self._lanes.start(
-            "postgres", Job("keep a connection to PostgreSQL", self._keep, self._unkept, PATIENCE), time.monotonic()
-        )
+        for name, system in self._systems.items():
+            if hasattr(system, "watch"):
+                self._watch(name, system)
+
+    def _watch(self, name: str, system: Any) -> None:
         try:
-            self._firewall.watch(lambda foreign: self._mailbox.put(Disturbed("firewall", str(foreign))))
+            system.watch(lambda who: self._tell(name, str(who)))
         except CannotReach as error:
             log.warning("%s; changes by others are noticed within a minute instead of at once", error)
+
+    def _tell(self, name: str, who: str) -> None:
+        for system in _BESIDE.get(name, (name,)):
+            self._mailbox.put(Disturbed(system, who))
 
     def turn(self, now: float) -> None:
         """Do what is due; `now` is monotonic."""
@@ -60,7 +74,12 @@ class Upkeep:
             self.next_due = now + LEARN
             if not self._learning:
                 self._learning = True
-                self._lanes.start("host", Job("learn life-lines", self._learn, self._unlearnt, PATIENCE), now)
+                learn = partial(self._learn, self._agent.reading)
+                self._lanes.start("host", Job("learn life-lines", learn, self._unlearnt, PATIENCE), now)
+        if now >= self._keep_due:
+            self._keep_due = now + KEEP
+            for name in self._keepers:
+                self._lanes.start(name, self._keep(name), now)
         lines = self._agent.lifelines.lines if self._agent.state.active.get("") else ()
         if lines and lines != self._belt and now >= self._belt_due:
             self._belt, self._belt_due = lines, now + LEARN  # one that fails comes again then, and not with every turn
@@ -70,10 +89,10 @@ class Upkeep:
         """Read what the kernel stopped; called in the firewall's lane."""
         self.counters = {str(one.undo): (one.packets, one.bytes) for one in self._firewall.held()}
 
-    def _learn(self) -> list[Message]:
+    def _learn(self, reading: int) -> list[Message]:
         lifelines = self._lifelines()
         self._learning = False
-        return [Learnt(lifelines)] if lifelines.lines != self._agent.lifelines.lines else []
+        return [Learnt(lifelines, reading)] if lifelines.lines != self._agent.lifelines.lines else []
 
     def _unlearnt(self, why: str) -> list[Message]:
         self._learning = False
@@ -97,10 +116,19 @@ class Upkeep:
         log.error("%s; until that is mended, nothing can be blocked", why)
         return []
 
-    def _keep(self) -> list[Message]:
-        self._postgres.keep()
-        return []
+    def _keep(self, name: str) -> Job:
+        def work() -> list[Message]:
+            try:
+                self._keepers[name]()
+            except CannotReach as error:
+                return failed(str(error))
+            self._unkept.discard(name)
+            return []
 
-    def _unkept(self, why: str) -> list[Message]:
-        log.warning("%s; the next check tries again", why)
-        return []
+        def failed(why: str) -> list[Message]:
+            if name not in self._unkept:
+                log.warning("%s; it is tried again every minute", why)
+            self._unkept.add(name)
+            return []
+
+        return Job(f"keep {name} at hand", work, failed, PATIENCE)

@@ -19,11 +19,13 @@ from agent import __version__
 from agent.action import CannotReach, System, discover
 from agent.event import Catalogue, Event, gather
 from agent.guard import Lifeline, Lifelines
+from agent.outside import systems
 from agent.schema import address
 
 if TYPE_CHECKING:
     from agent.daemon import Daemon
     from agent.evidence.journal import Journal
+    from agent.execute import Keep
     from agent.grammar.config import Config
     from agent.grammar.located import Problem
     from agent.policy import Policy
@@ -31,6 +33,7 @@ if TYPE_CHECKING:
     from agent.state import State
     from agent.turn import Settings
 
+__all__ = ["build", "catalogue", "lifelines", "parse", "read_config_file", "read_policies", "settings", "systems"]
 
 STAND_INS: Final = {"office": (address("192.0.2.0/28"),), "monitoring": (address("192.0.2.16/28"),)}
 """Documentation addresses (RFC 5737), which belong to nobody."""
@@ -102,34 +105,6 @@ def read_policies(config: Config) -> tuple[tuple[Policy, ...], list[Problem]]:
     return read(find(config.policies), catalogue(config), parse)
 
 
-def systems(config: Config | None, learn: Callable[[str], None] = lambda _: None) -> dict[str, System]:
-    """Every outside system, none of them touched yet. `learn` hears each secret, so that it can be kept out of evidence.
-
-    Raises:
-        CannotReach: a password file cannot be read, or everybody can read it.
-    """
-    from agent.systems.firewall import Firewall
-    from agent.systems.host import Host
-    from agent.systems.postgres import Postgres
-    from agent.systems.units import Units
-
-    named = _connections(config, learn) if config and config.postgres else {}
-    made: list[System] = [Firewall(), Host(), Units(), Postgres(named)]
-    return {one.name: one for one in made}
-
-
-def _connections(config: Config, learn: Callable[[str], None]) -> dict[str, str]:
-    from psycopg.conninfo import conninfo_to_dict
-
-    from agent.grammar.config import connection
-
-    found = {name: connection(name, one) for name, one in config.postgres.items()}
-    for dsn in found.values():
-        if password := conninfo_to_dict(dsn).get("password"):
-            learn(str(password))
-    return found
-
-
 def lifelines(config: Config, world: Mapping[str, System]) -> Lifelines:
     """The addresses of agent.yaml that are never touched, and what this host is at this moment.
 
@@ -151,6 +126,7 @@ def settings(config: Config, *, forced_dry_run: bool) -> Settings:
         forced="dry_run" if forced_dry_run else None,
         limits=config.limits,
         lists=config.lists,
+        protected=config.protected,
     )
 
 
@@ -179,7 +155,7 @@ def build(
 
     gc.set_threshold(*CYCLES)
     policies, _ = read_policies(config)
-    journal, world = _journal(config)
+    journal, world, keep = _journal(config)
     known = catalogue(config)
     agent = Agent(
         settings(config, forced_dry_run=forced_dry_run),
@@ -216,16 +192,18 @@ def build(
             version=__version__,
             ship=lambda note: str(ship.ship(note)),
             told=told,
+            keep=keep,
             saw=saw,
         )
     )
 
 
-def _journal(config: Config) -> tuple[Journal, dict[str, System]]:
-    """The journal, and the systems whose secrets it keeps out."""
+def _journal(config: Config) -> tuple[Journal, dict[str, System], Keep]:
+    """The journal, the systems whose secrets it keeps out, and where evidence from before an act is kept."""
     from agent.evidence.journal import Journal
     from agent.evidence.keys import load_or_make
     from agent.evidence.redact import Redactor
+    from agent.evidence.store import Store
 
     host = config.host or socket.gethostname()
     try:
@@ -237,7 +215,8 @@ def _journal(config: Config) -> tuple[Journal, dict[str, System]]:
     redact = Redactor(key.derive("redaction"))
     world = systems(config, redact.learn)
     keep = (config.evidence.keep_events.total_seconds(), config.evidence.keep_size)
-    return Journal(config.journal, host=host, key=key, redact=redact, keep_events=keep), world
+    journal = Journal(config.journal, host=host, key=key, redact=redact, keep_events=keep)
+    return journal, world, Store(config.kept, redact).keep
 
 
 def _replayed(journal: Journal, world: Mapping[str, System]) -> State:

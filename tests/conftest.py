@@ -8,7 +8,16 @@ import subprocess
 
 CLONE_NEWNET = 0x40000000
 
-pytest_plugins = ("tests.network", "tests.postgres", "tests.systemd_box")
+pytest_plugins = (
+    "tests.docker_daemon",
+    "tests.network",
+    "tests.perimeter",
+    "tests.postgres",
+    "tests.openbao",
+    "tests.systemd_box",
+    "tests.services",
+    "tests.people",
+)
 """Real systems as fixtures, one file each."""
 
 

@@ -7,7 +7,7 @@ from datetime import timedelta
 from typing import Any
 
 from agent import execute, flow
-from agent.action import Change, System, action, call
+from agent.action import Change, Holds, Impact, InProgress, Protected, System, action, call
 from agent.event import Event
 from agent.guard import Lifeline, Lifelines
 from agent.messages import (
@@ -48,26 +48,51 @@ class Gate(System):
     def __init__(self) -> None:
         self.shut: dict[str, float | None] = {}
         self.broken: str = ""
+        self.closings = 0
+        self.rung: list[str] = []
 
     def is_shut(self, ip: Address) -> bool:
         return spoken(ip) in self.shut
 
     @call
     def close(self, ip: Address, ttl: Duration | None) -> None:
+        self.closings += 1
         if self.broken == "refuses":
             raise OSError("the gate is stuck")
         if self.broken != "lies":
             self.shut[spoken(ip)] = ttl.total_seconds() if ttl else None
+        if self.broken == "is slow":
+            raise InProgress("it is closing")
 
     @call
     def open(self, ip: Address) -> None:
         self.shut.pop(spoken(ip), None)
 
     @call
-    def holds(self, ip: Address) -> bool:
+    def holds(self, ip: Address) -> bool | Holds:
         if self.broken == "silent":
             raise OSError("no answer")
+        if self.broken == "is slow":
+            raise InProgress("half of it is closed")
+        if self.broken == "is somebody else's" and not self.shut:
+            return Holds("no", "the mayor opened it")
+        if self.broken == "jams" and spoken(ip) in self.shut:
+            return Holds("partly", "a hand's breadth is open")
         return spoken(ip) in self.shut
+
+    @call
+    def ring(self, ip: Address) -> None:
+        self.rung.append(spoken(ip))
+
+    @call
+    def rang(self, ip: Address) -> bool:
+        return spoken(ip) in self.rung
+
+    @call
+    def look(self) -> list[str]:
+        if self.broken == "refuses":
+            raise OSError("the gate cannot be seen")
+        return sorted(self.shut)
 
 
 @action(impact="mild")
@@ -91,6 +116,37 @@ class Shut:
         ]
 
 
+@action()
+class Guard:
+    """Look who is shut out, close the gate and ring the bell: evidence, what can be taken back, and what cannot."""
+
+    ip: Address
+    ttl: Ttl
+    confirm: Duration = timedelta(minutes=5)
+    hard: bool = False
+
+    @property
+    def impact(self) -> Impact:
+        return "destructive" if self.hard else "disruptive"
+
+    def plan(self, gate: Gate) -> list[Change]:
+        if spoken(self.ip) == "203.0.113.99":
+            raise Protected("203.0.113.99 is the gatekeeper's own house")
+        closing = Change(
+            describe=f"close the gate to {spoken(self.ip)}",
+            apply=gate.close(ip=self.ip, ttl=self.confirm),
+            undo=gate.open(ip=self.ip),
+            verify=gate.holds(ip=self.ip),
+            capture=(gate.look(),),
+            touches=(f"house {spoken(self.ip)}",),
+        )
+        return [closing, Change("ring the bell", gate.ring(ip=self.ip), None, gate.rang(ip=self.ip))]
+
+
+def guard(ttl: str = "1h", **options: Any) -> Step:
+    return Step(Guard, {"ttl": Ttl.read(ttl), "hard": options.pop("hard", False)}, {"ip": "src.ip"}, **options)
+
+
 def shut(ttl: str = "1h", **options: Any) -> Step:
     return Step(Shut, {"ttl": Ttl.read(ttl)}, {"ip": "src.ip"}, **options)
 
@@ -111,7 +167,7 @@ class Story:
         self.gate, self.now, self.records = Gate(), T0, list[tuple[float, Record]]()
         self.systems: dict[str, System] = {"gate": self.gate}
         self.policies = policies or (policy(),)
-        self.settings = Settings("db1", mode, None, limits or Limits(), {})
+        self.settings = Settings("db1", mode, None, limits or Limits(), {}, ("house 192.0.2.*",))
         self.lifelines = Lifelines(Lifeline(address(one), "an established ssh peer") for one in never)
         self.replies: list[Reply] = []
         self.dead = False
@@ -134,15 +190,18 @@ class Story:
     def lane(self, effect: Effect) -> Message | None:
         match effect:
             case Plan(run, todo):
-                return Planned(run, todo, tuple(todo.plan(self.gate)))
+                try:
+                    return Planned(run, todo, tuple(todo.plan(self.gate)))
+                except Protected as error:
+                    return Planned(run, todo, refused=str(error))
             case Apply(run, todo):
                 return Applied(run, execute.apply([todo], self.systems)[0])
             case Lift(todo, because, asked):
                 return Lifted(execute.undo(todo, self.systems), because, asked)
             case Verify(todo, asked):
                 return Verified(execute.verify(todo, self.systems), asked)
-            case Heal(todo):
-                return Healed(tuple(one[0] for one in execute.apply([[job] for job in todo], self.systems)))
+            case Heal(todo, asked):
+                return Healed(tuple(one[0] for one in execute.apply([[job] for job in todo], self.systems)), asked)
         return None
 
     def logins(self, count: int, ip: str = "203.0.113.7", every: float = 1.0) -> None:

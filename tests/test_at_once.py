@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 from dataclasses import replace
 from datetime import timedelta
 from typing import Any
@@ -9,12 +10,31 @@ from typing import Any
 import pytest
 from pydantic_core import from_json, to_json
 
-from agent import flow, settle, state
-from agent.messages import Apply, Disturbed, Effect, Lift, Lifted, Message, Plan, Release, Seen, Tick, Verify
+from agent import flow, rounds, state
+from agent.messages import (
+    Applied,
+    Apply,
+    Disturbed,
+    Effect,
+    Heal,
+    Healed,
+    Held,
+    Lift,
+    Lifted,
+    Message,
+    Outcome,
+    Plan,
+    Planned,
+    Release,
+    Seen,
+    Tick,
+    Verified,
+    Verify,
+)
 from agent.policy import Limits, Rate
 from agent.schema import Ttl, address
 from agent.turn import Turn
-from tests.stories import T0, Gate, Shut, Story, login, policy, shut
+from tests.stories import T0, Gate, Shut, Story, guard, login, policy, shut
 
 
 def answers(story: Story, *effects: Effect) -> list[Message]:
@@ -320,7 +340,7 @@ def live_through(story: Story, seconds: float) -> None:
     until = story.now + seconds
     while story.now < until:
         story.now += 0.1
-        if story.now >= settle.next_due(story.agent, story.now):
+        if story.now >= rounds.next_due(story.agent, story.now):
             story.tell(Tick())
 
 
@@ -360,3 +380,98 @@ def test_a_clock_set_forward_ends_what_is_over_and_counts_it_down() -> None:
 
     assert not story.gate.shut
     assert story.agent.state.active[""] == 0
+
+
+# Everything at once -------------------------------------------------------------------------------------------------------------
+
+TROUBLES = ["", "", "jams", "is slow", "silent", "refuses", "lies", "is somebody else's"]
+HOUSES = ["203.0.113.7", "203.0.113.8"]
+
+
+class Storm:
+    """A story in which lanes are slow, hang, or are given up while their thread works on, by dice that can be thrown again."""
+
+    def __init__(self, seed: int) -> None:
+        self.die, self.out = random.Random(seed), list[Effect]()
+        self.story = Story(policy("a", then=[guard("20m"), shut("10m")]), policy("b", then=[shut("30m"), guard()], least=2))
+        self.story.lane = self.lane  # type: ignore[method-assign]
+
+    def lane(self, effect: Effect) -> Message | None:
+        if self.die.random() < 0.65:
+            return Story.lane(self.story, effect)
+        self.out.append(effect)
+        return None
+
+    def answer(self) -> None:
+        while self.out:
+            effect = self.out.pop(0)
+            lost = self.die.random() < 0.3
+            said = None if lost and self.die.random() < 0.5 else Story.lane(self.story, effect)
+            if said := given_up(effect) if lost else said:
+                self.story.tell(said)
+
+    def go_on(self) -> None:
+        story, house = self.story, self.die.choice(HOUSES)
+        match self.die.choice(["login", "login", "trouble", "answer", "answer", "time", "undo", "confirm", "do", "gone", "dies"]):
+            case "login":
+                story.logins(self.die.randint(1, 4), house)
+            case "trouble":
+                story.gate.broken = self.die.choice(TROUBLES)
+            case "answer":
+                self.answer()
+            case "time":
+                story.pass_by(self.die.choice([0.5, 5.0, 61.0, 400.0, 1000.0]))
+            case "undo":
+                story.order("undo", what=self.die.choice(["all", house, "M-1"]), why="over")
+            case "confirm":
+                story.order("confirm", what=house, why="fine")
+            case "do":
+                story.order("do", action=Shut(address(house), Ttl.read(self.die.choice(["5m", "40m"]))), why="an attack")
+            case "gone":
+                story.gate.shut.clear()
+                story.tell(Disturbed("gate", "nft"))
+            case _:
+                self.out.clear()
+                story.die_and_start_again()
+
+    def calm_down(self) -> None:
+        self.story.gate.broken = ""
+        del self.story.lane
+        for effect in self.out:
+            if said := self.story.lane(effect):
+                self.story.tell(said)
+        for _ in range(200):
+            self.story.pass_by(30.0)
+
+
+def given_up(effect: Effect) -> Message | None:
+    why = "no answer in time"
+    match effect:
+        case Plan(run, todo):
+            return Planned(run, todo, error=why)
+        case Apply(run, todo):
+            return Applied(run, tuple(Outcome(name, "late", why) for name, _ in todo))
+        case Lift(todo, because, asked):
+            return Lifted(tuple(Release(name, "failed", why) for name, _ in todo), because, asked)
+        case Verify(todo, asked):
+            return Verified(tuple(Held(name, None, why) for name, _ in todo), asked)
+        case Heal(todo, asked):
+            return Healed(tuple(Outcome(name, "late", why) for name, _ in todo), asked)
+    return None
+
+
+@pytest.mark.parametrize("seed", range(40))
+def test_whatever_happens_in_whatever_order_nothing_is_left_behind(seed: int) -> None:
+    storm = Storm(seed)
+    for _ in range(60):
+        storm.go_on()
+
+    storm.calm_down()
+
+    agent = storm.story.agent
+    assert not storm.story.gate.shut
+    assert not [one for one in agent.state.mitigations.values() if one.active]
+    assert set(agent.state.active.values()) <= {0}
+    assert {one.phase for one in agent.state.incidents.values()} <= {"resolved"}
+    remembered = (agent.busy, agent.doubtful, agent.under_way, agent.verified, agent.tries, agent.tried, agent.running)
+    assert not any(remembered)

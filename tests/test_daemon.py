@@ -104,7 +104,7 @@ def test_only_the_owner_and_the_group_may_connect(agent: Running) -> None:
         (b"POST /v1/status HTTP/1.0\r\nContent-Length: 9999999\r\n\r\n", "413"),
         (
             b"POST /v1/do HTTP/1.0\r\nContent-Length: 33\r\n\r\n" + b'{"action":"bloc_ip","why":"test"}'[:33],
-            "no action `bloc_ip`; known: block_ip",
+            "no action `bloc_ip`; known: block_egress, block_ip",
         ),
         (b"POST /v1/undo HTTP/1.0\r\nContent-Length: 2\r\n\r\n{}", "`what`: field required"),
         (b"POST /v1/pause HTTP/1.0\r\nContent-Length: 26\r\n\r\n" + b'{"seconds":"x","why":"yy"}', "`seconds`"),

@@ -65,7 +65,7 @@ def test_what_cannot_be_taken_back_says_so() -> None:
     (release,) = execute.undo([("M-1", final)], world)
 
     assert release.result == "failed"
-    assert "cannot be taken back" in release.error
+    assert "cannot be taken back" in release.say
     assert gate.shut
 
 

@@ -264,7 +264,7 @@ def test_undo_finds_its_mitigations_by_any_of_their_names(what: str) -> None:
 
     answer = story.ask("undo", what=what, why="false alarm")
 
-    assert answer == {"result": "lifted", "mitigations": ["M-1"], "failed": []}
+    assert answer == {"result": "lifted", "mitigations": ["M-1"], "failed": [], "said": []}
     assert not story.gate.shut
 
 

@@ -31,16 +31,20 @@ SHELF = Path(__file__).parent.parent / "policies"
 FILES = {path.name: path.read_text() for path in sorted(SHELF.glob("*.yaml"))}
 LISTS = {"office": (address("198.51.100.0/24"),), "monitoring": (address("192.0.2.10"),)}
 THREATS = {
+    "container-compromise",
     "disk-full",
     "http-errors",
     "http-flood",
     "postgres-connections",
     "postgres-corruption",
     "postgres-down",
+    "postgres-password-guessing",
     "service-down",
     "ssh-brute-force",
     "ssh-guessed-password",
     "syn-flood",
+    "unauthorized-access",
+    "vault-probing",
 }
 
 
@@ -87,13 +91,24 @@ def test_every_file_tells_the_editor_its_schema_in_the_first_line(name: str) -> 
     assert FILES[name].splitlines()[0] == "# yaml-language-server: $schema=policy.schema.json"
 
 
-def test_what_is_only_mild_needs_no_person_and_no_step_is_more_than_mild(
+def test_no_shipped_step_loses_anything_and_what_disrupts_needs_what_a_stranger_cannot_forge(
     loaded: tuple[tuple[Policy, ...], list[Problem]],
 ) -> None:
-    steps = [(one.name, step.action.name, step.action.impact) for one in loaded[0] for step in one.then]
+    steps = {(one.name, step.action.name, step.impact) for one in loaded[0] for step in one.then if step.impact != "mild"}
 
-    assert steps
-    assert [step for step in steps if step[2] != "mild"] == []
+    assert steps == {
+        ("container-compromise", "isolate_container", "disruptive"),
+        ("postgres-corruption", "stop_writes", "disruptive"),
+        ("unauthorized-access", "lock_user", "disruptive"),
+        ("vault-probing", "revoke_credentials", "disruptive"),
+    }
+
+
+def test_what_disrupts_a_service_is_bounded_to_a_few(loaded: tuple[tuple[Policy, ...], list[Problem]]) -> None:
+    hard = [one for one in loaded[0] if any(step.impact != "mild" for step in one.then)]
+
+    assert {one.guard.max.most for one in hard if one.guard.max} <= set(range(1, 6))
+    assert all(one.guard.max for one in hard)
 
 
 def test_no_policy_blocks_the_forged_sources_of_a_syn_flood(loaded: tuple[tuple[Policy, ...], list[Problem]]) -> None:

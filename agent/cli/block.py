@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from agent.cli.do import carry_out, order_options
+from agent.cli.do import carry_out, order_options, rehearsal
 from agent.cli.ends import Exit
 from agent.cli.given import Given, Verb
 
@@ -25,4 +25,6 @@ from agent.cli.given import Given, Verb
 def block(given: Given, *, ip: str, ttl: str, ports: str | None, why: str, dry_run: bool, exit_code: bool) -> Exit:
     """Drop every packet from an address or network, also for traffic that is forwarded to containers."""
     params = {"ip": ip, "ttl": ttl} | ({"ports": ports} if ports else {})
-    return carry_out(given, "block_ip", params, why=why, dry_run=dry_run, exit_code=exit_code)
+    if dry_run:
+        return rehearsal(given, "block_ip", params, exit_code=exit_code)
+    return carry_out(given, "block_ip", params, why=why)

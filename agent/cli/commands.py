@@ -23,6 +23,7 @@ _SECTIONS: Final = {
         "limit": ("limit", "Limit how many requests or packets each address may send."),
         "do": ("do", "Carry out any action, or show what it would do."),
         "undo": ("undo", "Lift mitigations."),
+        "confirm": ("confirm", "Have stay what takes itself back unless a person says so."),
         "pause": ("order", "No policy acts for a while; what is in force stays."),
         "resume": ("order", "End a pause now."),
     },
@@ -31,8 +32,9 @@ _SECTIONS: Final = {
         "init": ("init", "Look at this host and write an agent.yaml for it."),
         "doctor": ("doctor", "Look for what keeps the agent from working."),
         "reload": ("order", "Read the policies and agent.yaml again."),
+        "grants": ("grants", "What the agent needs to be granted in PostgreSQL and Vault, ready to run."),
         "policy": ("policy", "Policies: check, test, explain, schema, list, mode."),
-        "evidence": ("evidence", "The record of everything: verify, export, show."),
+        "evidence": ("evidence", "The record of everything: verify, export, show, files."),
         "completion": ("completion", "Completion for bash, zsh or fish."),
     },
 }

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final, TypeVar
 
@@ -15,7 +15,19 @@ from agent.cli.given import Given, Verb
 
 F = TypeVar("F", bound=Callable[..., Any])
 
-ENDS: Final = {"in_force": Exit.DONE, "would": Exit.DONE, "nothing": Exit.DONE, "refused": Exit.REFUSED, "usage": Exit.USAGE}
+ENDS: Final = {
+    "in_force": Exit.DONE,
+    "would": Exit.DONE,
+    "nothing": Exit.DONE,
+    "partly": Exit.PARTLY,
+    "under_way": Exit.PARTLY,
+    "refused": Exit.REFUSED,
+    "usage": Exit.USAGE,
+}
+
+
+PATIENCE: Final = 75.0
+"""Seconds to wait for an action; some end hundreds of sessions, or wait for a reload."""
 
 
 def order_options(command: F) -> F:
@@ -74,9 +86,11 @@ def do(given: Given, *, action: str, params: tuple[str, ...], why: str, yes: boo
     values = dict(_pair(one) for one in params)
     if not why and not dry_run:
         raise Stop(Exit.USAGE, f'cannot do {action}: a person\'s order needs a reason\nAdd --why "…", or --dry-run to only look.')
-    if not dry_run and not yes:
+    if dry_run:
+        return rehearsal(given, action, values, exit_code=exit_code)
+    if not yes:
         _ask_first(given, action, values)
-    return carry_out(given, action, values, why=why, dry_run=dry_run, exit_code=exit_code)
+    return carry_out(given, action, values, why=why, sure=True)
 
 
 def _pair(text: str) -> tuple[str, str]:
@@ -94,20 +108,24 @@ def _ask_first(given: Given, action: str, params: Mapping[str, str]) -> None:
     found = plan.rehearse(given, action, params)
     if not given.json:
         plan.tell(given, found, exit_code=False)
-    given.sure(f"{action} {found.targets[0]}, which is {found.action.impact}", found.targets[0], yes=False)
+    if not found.allowed:
+        raise Stop(Exit.REFUSED, f"refused: {found.because}")
+    if found.changes:
+        given.sure(f"{action} {found.target}, which is {found.action.impact}", found.target, yes=False)
 
 
-def carry_out(
-    given: Given, action: str, params: Mapping[str, str], *, why: str, dry_run: bool = False, exit_code: bool = False
-) -> Exit:
-    """Show the plan, or have the running agent carry it out, and say what came of it."""
-    if dry_run:
-        return plan.tell(given, plan.rehearse(given, action, params), exit_code=exit_code)
-    answer = given.ask("do", action=action, params=dict(params), why=why)
+def rehearsal(given: Given, action: str, params: Mapping[str, str], *, exit_code: bool) -> Exit:
+    """Show the plan."""
+    return plan.tell(given, plan.rehearse(given, action, params), exit_code=exit_code)
+
+
+def carry_out(given: Given, action: str, params: Mapping[str, str], *, why: str, sure: bool = False) -> Exit:
+    """Have the running agent carry it out, and say what came of it; `sure` is a person's yes to what is destructive."""
+    answer = given.ask("do", patience=PATIENCE, action=action, params=dict(params), why=why, sure=sure)
     result = answer["result"]
     if given.json:
         given.show.document("do", [answer])
-    elif result == "in_force":
+    elif result in ("in_force", "partly", "under_way"):
         _tell_made(given, answer)
     elif result == "would":
         given.show.line("Dry run: the agent recorded it, and did nothing. See: contain mitigations")
@@ -115,15 +133,41 @@ def carry_out(
         given.show.line(f"Nothing to do: {given.show.text(answer['because'])}.")
     if result == "refused":
         raise Stop(Exit.REFUSED, f"refused: {answer['because']}")
+    if not given.json and (taken := answer.get("evidence")):
+        _tell_evidence(given, taken)
     if result not in ENDS:
         raise Stop(Exit.FAILED, f"cannot do {action}: {answer.get('error') or result}\nSee: contain evidence show")
     return ENDS[result]
 
 
 def _tell_made(given: Given, answer: Mapping[str, Any]) -> None:
-    """What is in force now, read back, and how to take it back."""
-    for name in answer["mitigations"]:
-        for one in (each for each in given.ask("why", target=name)["mitigations"] if each["id"] == name):
-            until = "until somebody lifts it" if one["until"] is None else f"ends {given.show.at(one['until'])}"
-            given.show.line(f"{name}  in force: {given.show.text(one['describe'])}, {until}")
-    given.show.talk(f"undo: contain undo {' '.join(answer['mitigations'][:1])}")
+    """What is in force or done now, read back, and how to take it back."""
+    made = [one for one in given.ask("mitigations", ended=True)["items"] if one["id"] in answer["mitigations"]]
+    made.sort(key=lambda one: int(one["id"].rpartition("-")[2]))
+    for one in made:
+        given.show.line(f"{one['id']}  {_how(given, one)}")
+    if held := [one for one in made if one["stage"] == "in_force"]:
+        given.show.talk(f"undo: contain undo {held[0]['id'] if len(held) == 1 else held[0]['target']}")
+    if waiting := next((one for one in held if one["confirm"]), None):
+        given.show.talk(f"It takes itself back {given.show.at(waiting['confirm'])}, unless: contain confirm {waiting['id']}")
+
+
+def _tell_evidence(given: Given, taken: Sequence[Mapping[str, Any]]) -> None:
+    """What was kept before the act, and what could not be had."""
+    kept = [one for one in taken if "error" not in one]
+    given.show.talk(f"evidence: {len(kept)} pieces kept; see them: contain evidence files")
+    for one in taken:
+        if "error" in one:
+            given.show.talk(f"evidence that could not be had: {given.show.text(one['call'])}: {given.show.text(one['error'])}")
+
+
+def _how(given: Given, one: Mapping[str, Any]) -> str:
+    what = given.show.text(one["describe"])
+    if one["stage"] == "done":
+        return f"done only in part: {what}; {given.show.text(one['short'])}" if one["short"] else f"done: {what}"
+    if one["stage"] == "applying":
+        return f"under way: {what}; {given.show.text(one['short'])}"
+    until = "until somebody lifts it" if one["until"] is None else f"ends {given.show.at(one['until'])}"
+    if one["short"]:
+        return f"in force only in part: {what}, {until}; {given.show.text(one['short'])}"
+    return f"in force: {what}, {until}"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from agent.cli.do import carry_out, order_options
+from agent.cli.do import carry_out, order_options, rehearsal
 from agent.cli.ends import Exit, Stop
 from agent.cli.given import Given, Verb
 
@@ -30,4 +30,6 @@ def limit(given: Given, /, *, why: str, dry_run: bool, exit_code: bool, **params
     named = {name: value for name, value in params.items() if value is not None}
     if not {"ip", "ports", "service"} & named.keys():
         raise Stop(Exit.USAGE, "cannot limit everything\nName an address (--ip), ports (--ports) or a service (--service).")
-    return carry_out(given, "rate_limit", named, why=why, dry_run=dry_run, exit_code=exit_code)
+    if dry_run:
+        return rehearsal(given, "rate_limit", named, exit_code=exit_code)
+    return carry_out(given, "rate_limit", named, why=why)

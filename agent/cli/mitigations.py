@@ -10,10 +10,11 @@ from agent.cli.completion import Name
 from agent.cli.ends import Exit, Stop
 from agent.cli.given import Given, Noun
 from agent.cli.show import At, Columns, word
+from agent.cli.status import stage
 
 COLUMNS: Final[Columns] = {
     "id": lambda one: one["id"],
-    "stage": lambda one: word(one["stage"]),
+    "stage": lambda one: word(stage(one)),
     "action": lambda one: one["action"],
     "target": lambda one: one["target"],
     "until": lambda one: At(one["until"], "lifted by hand"),
@@ -59,13 +60,16 @@ def tell_mitigation(given: Given, one: dict[str, Any]) -> None:
     show.rows(
         [
             ["mitigation", one["id"]],
-            ["stage", word(one["stage"])],
+            ["stage", word(stage(one))],
             ["what", one["describe"]],
+            ["but", one["short"] or None],
+            ["touches", ", ".join(one["touches"]) or None],
             ["because", one["because"]],
             ["by", one["actor"]],
             ["incident", one["incident"] or None],
             ["since", At(one["since"])],
             ["until", At(one["until"], "somebody lifts it")],
+            ["confirm", At(one["confirm"]) if one["confirm"] else None],
             ["verified", At(one["verified"], "not yet")],
             ["stopped", None if one["packets"] is None else f"{one['packets']} packets, {one['bytes']} bytes"],
             ["apply", one["apply"]],

@@ -26,9 +26,14 @@ class Rehearsed:
     @property
     def targets(self) -> list[str]:
         """What the plan would touch."""
+        return [*dict.fromkeys(one for change in self.changes for one in change.touches)] or [self.target]
+
+    @property
+    def target(self) -> str:
+        """The target by which the agent knows it."""
         from agent.turn import aim
 
-        return [aim(self.action)]
+        return aim(self.action)
 
 
 def rehearse(given: Given, name: str, params: Mapping[str, str]) -> Rehearsed:
@@ -38,6 +43,7 @@ def rehearse(given: Given, name: str, params: Mapping[str, str]) -> Rehearsed:
         Stop: no such action, parameters that do not fit, or a system that cannot be asked.
     """
     from agent import wiring
+    from agent.action import Protected
     from agent.grammar.config import Config
     from agent.guard import touches
 
@@ -45,8 +51,11 @@ def rehearse(given: Given, name: str, params: Mapping[str, str]) -> Rehearsed:
     action = bind(name, params)
     with plainly():
         systems = wiring.systems(config)
-        changes = action.plan(**{wanted: systems[needed.name] for wanted, needed in action.needs.items()})
-        verdict = touches(changes, wiring.lifelines(config, systems), {})
+        try:
+            changes = action.plan(**{wanted: systems[needed.name] for wanted, needed in action.needs.items()})
+        except Protected as error:
+            return Rehearsed(action, (), systems, allowed=False, because=str(error))
+        verdict = touches(changes, wiring.lifelines(config, systems), {}, config.protected)
     return Rehearsed(action, changes, systems, verdict.allowed, verdict.because)
 
 
@@ -92,7 +101,7 @@ def tell(given: Given, found: Rehearsed, *, exit_code: bool) -> Exit:
     if given.json:
         given.show.document("plan", [_plain(found)])
     else:
-        for line in dry_run(found.changes, found.systems):
+        for line in dry_run(found.changes, found.systems) if found.allowed or found.changes else ():
             given.show.line(line)
         given.show.rows(list(_rows(found)))
     if not found.allowed:
@@ -104,19 +113,29 @@ def _rows(found: Rehearsed) -> Iterable[list[Cell]]:
     yield ["guard", word("ok" if found.allowed else "refused"), found.because]
     yield ["impact", found.action.impact, ", ".join(found.targets)]
     if found.changes and found.allowed:
-        yield ["ends", "", _end(found.action)]
-        yield ["undo", "", f"contain undo {found.targets[0]}"]
+        yield ["ends", "", _end(found)]
+        if any(change.undo for change in found.changes):
+            yield ["undo", "", f"contain undo {found.target}"]
+        if found.action.impact == "destructive":
+            yield [
+                "asks",
+                "",
+                "a person must say yes: --yes, or type the target; a policy needs `approve: never` beside the step",
+            ]
     if peer := os.environ.get("SSH_CONNECTION", "").split(" ")[0]:
         yield ["you", *_you(found, peer)]
 
 
-def _end(action: Any) -> str:
-    from agent.schema import Ttl
+def _end(found: Rehearsed) -> str:
+    from agent.schema import Ttl, spell
 
-    ttl = getattr(action, "ttl", None)
-    if not isinstance(ttl, Ttl):
+    ttl = getattr(found.action, "ttl", None)
+    if not isinstance(ttl, Ttl) or all(change.undo is None for change in found.changes):
         return "when it is done: nothing stays in force"
-    return "only when somebody lifts it" if ttl.first is None else f"by itself after {ttl}"
+    end = "only when somebody lifts it" if ttl.first is None else f"by itself after {ttl}"
+    if (window := getattr(found.action, "confirm", None)) is None:
+        return end
+    return f"by itself after {spell(window)}, unless somebody says `contain confirm {found.target}`; then {end}"
 
 
 def _you(found: Rehearsed, peer: str) -> tuple[Cell, Cell]:
@@ -144,9 +163,16 @@ def _plain(found: Rehearsed) -> dict[str, Any]:
         "impact": found.action.impact,
         "allowed": found.allowed,
         "because": found.because,
-        "ends": _end(found.action),
+        "ends": _end(found),
         "changes": [
-            {"describe": one.describe, "apply": spelled(one.apply), "verify": spelled(one.verify), "undo": spelled(one.undo)}
+            {
+                "describe": one.describe,
+                "touches": list(one.touches),
+                "capture": [spelled(each) for each in one.capture],
+                "apply": spelled(one.apply),
+                "verify": spelled(one.verify),
+                "undo": spelled(one.undo),
+            }
             for one in found.changes
         ],
     }

@@ -21,8 +21,8 @@ DAY: Final = 86400.0
 _WHOLE: Final = 1 << 20
 _STYLES: Final = {"red": "31", "green": "32", "yellow": "33", "dim": "2", "bold": "1"}
 _COLOURS: Final = {
-    **dict.fromkeys(("P0", "bad", "failed", "refused"), "red"),
-    **dict.fromkeys(("P1", "open", "unknown", "would", "applying", "lifting", "dry_run", "paused"), "yellow"),
+    **dict.fromkeys(("P0", "bad", "failed", "refused", "partly"), "red"),
+    **dict.fromkeys(("P1", "open", "unknown", "would", "applying", "lifting", "unconfirmed", "dry_run", "paused"), "yellow"),
     **dict.fromkeys(("good", "in_force", "contained", "enforce", "ok"), "green"),
     **dict.fromkeys(("lifted", "resolved", "off", "P3"), "dim"),
 }

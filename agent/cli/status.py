@@ -68,7 +68,7 @@ def _plain(answer: Answer) -> Iterable[list[Cell]]:
     for one in answer["incidents"]["items"]:
         yield ["incident", one["severity"], one["id"], one["policy"], one["target"], one["phase"], At(one["last"])]
     for one in answer["mitigations"]["items"]:
-        yield ["mitigation", one["stage"], one["id"], one["action"], one["target"], At(one["until"]), At(one["verified"])]
+        yield ["mitigation", stage(one), one["id"], one["action"], one["target"], At(one["until"]), At(one["verified"])]
     for name, one in _named_answers(answer):
         yield ["check", one["state"], name, one["target"], one["say"]]
     for name in answer["sensors"]:
@@ -126,7 +126,14 @@ def _incident(show: Show, one: Answer) -> list[Cell]:
 def _mitigation(one: Answer) -> list[Cell]:
     stopped = "" if one["packets"] is None else f"{one['packets']:,} packets stopped"
     seen = "until lifted" if one["until"] is None else At(one["until"])
-    return [word(one["stage"]), one["id"], one["action"], one["target"], seen, stopped]
+    return [word(stage(one)), one["id"], one["action"], one["target"], seen, one["short"] or stopped]
+
+
+def stage(one: Answer) -> str:
+    """How far it is; what holds only in part, or waits for a confirmation, says so."""
+    if one["stage"] != "in_force":
+        return str(one["stage"])
+    return "partly" if one["short"] else "unconfirmed" if one["confirm"] else "in_force"
 
 
 def _more(show: Show, total: int, command: str) -> None:
@@ -167,6 +174,7 @@ def _named_answers(answer: Answer) -> Iterable[tuple[str, Answer]]:
 def _next(answer: Answer) -> list[str]:
     incidents, mitigations = answer["incidents"]["items"], answer["mitigations"]["items"]
     said = [f"contain why {incidents[0]['id']}"] if incidents else []
+    said += [f"contain confirm {one['id']}" for one in mitigations if one["confirm"]][:1]
     said += [f"contain undo {one['id']}" for one in mitigations[:1] if one["stage"] == "in_force"]
     return said + (["contain resume"] if answer["pause"] else [])
 

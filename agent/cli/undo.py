@@ -15,6 +15,9 @@ from agent.cli.show import At, Columns
 MANY: Final = 10
 """More than so many are lifted only after a person typed what is meant."""
 
+PATIENCE: Final = 75.0
+"""Seconds to wait: some undos restart a server, or wait for sessions to end."""
+
 PLAN: Final[Columns] = {
     "id": lambda one: one["id"],
     "what": lambda one: one["describe"],
@@ -43,7 +46,7 @@ def undo(given: Given, what: str, why: str, only_plan: bool, yes: bool, exit_cod
     count = max(len(found), listed["total"]) if what == "all" else len(found)
     if count > MANY:
         given.sure(f"lift {count} mitigations", what, yes=yes)
-    return _tell(given, what, given.ask("undo", what=what, why=why), {one["id"]: one["describe"] for one in found})
+    return _tell(given, what, given.ask("undo", patience=PATIENCE, what=what, why=why), {one["id"]: one["describe"] for one in found})
 
 
 def _meant(one: Mapping[str, Any], what: str) -> bool:
@@ -57,8 +60,10 @@ def _tell(given: Given, what: str, answer: Mapping[str, Any], known: Mapping[str
     elif result == "nothing":
         given.show.line(f"Nothing to lift: {given.show.text(answer['because'])}.")
     else:
+        said = {one["mitigation"]: one["say"] for one in answer.get("said", ())}
         for name in down:
-            given.show.line(f"Lifted {name}: {known.get(name, what)}")
+            note = f" ({given.show.text(said[name])})" if name in said else ""
+            given.show.line(f"Lifted {name}: {known.get(name, what)}{note}")
     if result == "partly":
         raise Stop(Exit.PARTLY, _failures(answer) + "\nThe agent tries again by itself.")
     if result == "failed":

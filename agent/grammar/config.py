@@ -14,7 +14,17 @@ from typing import Any, Final
 
 from agent.action import CannotReach
 from agent.event import Catalogue
-from agent.grammar.config_keys import CheckOptions, ConfigKeys, EvidenceKeys, LimitKeys, PostgresKeys, SensorOptions
+from agent.grammar.config_keys import (
+    CheckOptions,
+    ConfigKeys,
+    DockerKeys,
+    EvidenceKeys,
+    LimitKeys,
+    OpenKeys,
+    PostgresKeys,
+    SensorOptions,
+    VaultKeys,
+)
 from agent.grammar.located import LARGEST, Node, Place, Problem, Problems, did_you_mean, scan
 from agent.grammar.pick import Picked, Shelf, pick
 from agent.grammar.typed import record, values_of
@@ -53,6 +63,10 @@ class Config:
     sensors: Mapping[str, Any] = field(default_factory=dict)
     checks: Mapping[str, Asked] = field(default_factory=dict)
     postgres: Mapping[str, PostgresKeys] = field(default_factory=dict)
+    vault: VaultKeys | None = None
+    docker: DockerKeys | None = None
+    protected: tuple[str, ...] = ()
+    keep_open: Mapping[str, OpenKeys] = field(default_factory=dict)
     ssh_ports: tuple[int, ...] = (22,)
     evidence: EvidenceKeys = field(default_factory=EvidenceKeys)
 
@@ -60,6 +74,11 @@ class Config:
     def journal(self) -> Path:
         """The file that evidence and state are kept in."""
         return self.state / "journal.db"
+
+    @property
+    def kept(self) -> Path:
+        """The directory that evidence taken before an act is kept in."""
+        return self.state / "evidence"
 
 
 def read_config(text: str, name: str, *, sensors: Mapping[str, type[Any]], checks: Mapping[str, type[Any]]) -> Config:
@@ -97,11 +116,13 @@ class _ConfigReader:
     def read(self) -> Config | None:
         given = values_of(self.root, ConfigKeys, self.found)
         systems = given.get("systems")
-        postgres = systems.postgres if systems is not None else {}
+        postgres = (systems.postgres or {}) if systems is not None else {}
         made: dict[str, Any] = {
             "sensors": self._sensors(_readable(given.get("sensors"))),
             "checks": self._checks(_readable(given.get("checks")), postgres if "systems" not in given or systems else None),
             "postgres": postgres,
+            "vault": systems.vault if systems is not None else None,
+            "docker": systems.docker if systems is not None else None,
             "limits": _limits(given.get("limits")),
         }
         if self.found:
@@ -160,7 +181,7 @@ class _ConfigReader:
 
 _EVERY: Final = timedelta(seconds=10)
 _TIMEOUT: Final = timedelta(seconds=3)
-_PLAIN: Final = frozenset(one.name for one in fields(Config)) - {"sensors", "checks", "postgres", "limits"}
+_PLAIN: Final = frozenset(one.name for one in fields(Config)) - {"sensors", "checks", "postgres", "vault", "docker", "limits"}
 
 
 def _readable(nodes: Mapping[str, Node | None] | None) -> dict[str, Node]:
@@ -236,15 +257,20 @@ def connection(name: str, one: PostgresKeys) -> str:
 
     given = {"host": one.host, "port": one.port, "user": one.user, "dbname": one.database}
     if one.password_file is not None:
-        given["password"] = _password(name, one.password_file)
+        given["password"] = hidden(one.password_file, f"PostgreSQL {name}")
     return make_conninfo(one.dsn, **{key: value for key, value in given.items() if value})
 
 
-def _password(name: str, path: Path) -> str:
+def hidden(path: Path, whom: str) -> str:
+    """What a file holds that only the agent may read: the password or secret id for `whom`.
+
+    Raises:
+        CannotReach: it cannot be read, or any user of this host can read it.
+    """
     try:
         if path.stat().st_mode & 0o007:
-            raise CannotReach(f"cannot log in to PostgreSQL {name}: everybody can read {path}; chmod o= {path}")
+            raise CannotReach(f"cannot log in to {whom}: everybody can read {path}; chmod o= {path}")
         return path.read_text(encoding="utf-8").strip()
     except (OSError, UnicodeDecodeError) as error:
         why = error.strerror if isinstance(error, OSError) else "it is not UTF-8"
-        raise CannotReach(f"cannot log in to PostgreSQL {name}: cannot read {path}: {why}") from error
+        raise CannotReach(f"cannot log in to {whom}: cannot read {path}: {why}") from error

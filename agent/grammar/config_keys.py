@@ -35,6 +35,12 @@ def _period(span: timedelta) -> timedelta:
     return span
 
 
+def _url(text: str) -> str:
+    if not re.fullmatch(r"https?://[^\s/@]+(/\S*)?", text):
+        raise ValueError(f"`{text}` is no address of a server; write https://vault.example.com:8200")
+    return text.rstrip("/")
+
+
 def _open(dsn: str) -> str:
     """A connection string without a password: this file is shown, copied and quoted in problems."""
     if _SECRET.search(dsn):
@@ -44,6 +50,7 @@ def _open(dsn: str) -> str:
 
 Version = Annotated[str, AfterValidator(_version)]
 Period = Annotated[Duration, AfterValidator(_period)]
+Url = Annotated[str, AfterValidator(_url)]
 Dsn = Annotated[str, AfterValidator(_open)]
 
 
@@ -102,10 +109,46 @@ class PostgresKeys:
 
 
 @dataclass(frozen=True)
+class VaultKeys:
+    """How to reach Vault or OpenBao, and whom never to revoke there."""
+
+    url: Annotated[Url, About("its address, as in https://vault.example.com:8200")]
+    role_id: Annotated[str, About("the role id of the agent's own AppRole")]
+    secret_id_file: Annotated[Path, About("a file that only the agent can read, with the secret id in it; read at each login")]
+    mount: Annotated[str, About("where that AppRole is mounted; a mount of its own is best")] = "approle"
+    ca_file: Annotated[str, About("the issuers of its certificate, where the host does not know them")] = ""
+    namespace: Annotated[str, About("a namespace, where there are any")] = ""
+    protected: Annotated[tuple[str, ...], About("accessors and entities that are never revoked: break-glass accounts")] = ()
+
+    elsewhere: ClassVar[Mapping[str, str]] = {
+        "secret_id": "put it into a file and name that: secret_id_file: …",
+        "token": "the agent logs in by AppRole: role_id and secret_id_file",
+        "address": "write url: …",
+    }
+
+
+@dataclass(frozen=True)
+class DockerKeys:
+    """How to reach Docker."""
+
+    socket: Annotated[Path, About("where its daemon listens")] = Path("/run/docker.sock")
+
+
+@dataclass(frozen=True)
 class SystemKeys:
     """The outside systems that the agent can ask, by name."""
 
-    postgres: Annotated[Mapping[str, PostgresKeys], About("PostgreSQL servers by name, as in {main: {dsn: …}}")]
+    postgres: Annotated[Mapping[str, PostgresKeys] | None, About("PostgreSQL servers by name, as in {main: {dsn: …}}")] = None
+    vault: Annotated[VaultKeys | None, About("the Vault (or OpenBao) whose credentials can be revoked")] = None
+    docker: Annotated[DockerKeys | None, About("the Docker whose containers can be isolated")] = None
+
+
+@dataclass(frozen=True)
+class OpenKeys:
+    """What this host still reaches, and is reached by, when it is isolated."""
+
+    address: Annotated[Address, About("an address or network")]
+    ports: Annotated[tuple[Port, ...], About("these ports only, as in [4222]")] = ()
 
 
 @dataclass(frozen=True)
@@ -133,6 +176,12 @@ class ConfigKeys:
     sensors: Annotated[Mapping[str, Node] | None, About("what is read, as in auth: {logfile: {path: …, parsers: [sshd]}}")] = None
     checks: Annotated[Mapping[str, Node] | None, About("what is asked, as in shop: {http: {url: …}, every: 10s}")] = None
     systems: Annotated[SystemKeys | None, About("outside systems that checks and actions need")] = None
+    protected: Annotated[
+        tuple[str, ...], About("what no action may touch, as in `unit postgresql*`, `container registry`, `role replicator`")
+    ] = ()
+    keep_open: Annotated[
+        Mapping[str, OpenKeys] | None, About("what stays open when this host is isolated, beside never_touch")
+    ] = None
     ssh_ports: Annotated[tuple[Port, ...], About("where sshd listens; whoever is logged in there is never blocked")] = (22,)
     evidence: Annotated[EvidenceKeys | None, About("how long events are kept")] = None
     services: Annotated[Node | None, Later(_SERVICES)] = None
@@ -143,5 +192,7 @@ class ConfigKeys:
         "whitelist": "addresses that are never touched stand in `never_touch`",
         "ignoreip": "addresses that are never touched stand in `never_touch`",
         "postgres": "write systems: {postgres: {main: {dsn: …}}}",
+        "vault": "write systems: {vault: {url: …, role_id: …, secret_id_file: …}}",
+        "docker": "write systems: {docker: {}}",
         "notify": "notifications are not supported yet",
     }

@@ -17,7 +17,15 @@ def lints(
 ) -> list[Problem]:
     """The warnings of a policy that has no error. `nodes` are its keys as they were written."""
     told = _Lints(policy, nodes, heard, planned, catalogue)
-    return [*told.people(), *told.bounds(), *told.empty_lists(), *told.one_for_all(), *told.forged(), *told.shown()]
+    return [
+        *told.people(),
+        *told.bounds(),
+        *told.empty_lists(),
+        *told.one_for_all(),
+        *told.forged(),
+        *told.waiting(),
+        *told.shown(),
+    ]
 
 
 @dataclass(frozen=True)
@@ -93,9 +101,20 @@ class _Lints:
             return []
         hint = "let a second source confirm it in a sequence, or take a mild action"
         return [
-            self._warn(key.place, f"`{action.name}` is {action.impact}, and a stranger can forge `{alone[0].name}` events", hint)
-            for action, key in self.planned.actions
-            if action.impact != "mild"
+            self._warn(
+                key.place, f"`{step.action.name}` is {step.impact}, and a stranger can forge `{alone[0].name}` events", hint
+            )
+            for step, key in self.planned.whole
+            if step.impact != "mild"
+        ]
+
+    def waiting(self) -> list[Problem]:
+        """What is destructive is left to a person, unless the policy says otherwise."""
+        hint = "that may be right: the incident says how; to have it act alone, write approve: never beside the step"
+        return [
+            self._warn(key.place, f"`{step.action.name}` is destructive here, and waits for a person", hint)
+            for step, key in self.planned.whole
+            if step.impact == "destructive" and not step.unasked
         ]
 
     def shown(self) -> list[Problem]:

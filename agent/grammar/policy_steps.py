@@ -46,6 +46,8 @@ class Planned:
     forever: tuple[Node, ...] = ()
     """Where a ttl is `forever`, which needs `recover: {after: manual}`."""
     actions: tuple[tuple[type[Any], Node], ...] = ()
+    whole: tuple[tuple[Step, Node], ...] = ()
+    """Every step that could be read, and where its action stands."""
 
 
 def fitting(hint: Any) -> frozenset[FieldType]:
@@ -75,6 +77,7 @@ def read_then(node: Node, heard: Sequence[Heard], catalogue: Catalogue, found: l
         tuple(use for one in made for use in one.used),
         tuple(place for one in made for place in one.forever),
         tuple(pair for one in made for pair in one.actions),
+        tuple(pair for one in made for pair in one.whole),
     )
 
 
@@ -98,12 +101,14 @@ class _StepReader:
             self._parameter(f"{picked.name}.{key.name}", key, pair, optional)
         clean = len(self.found) == before
         step = (self._step(action, picked, optional),) if clean else ()
-        return Planned(step, tuple(self.variable.values()), tuple(self.forever), ((action, picked.key),))
+        whole = tuple((one, picked.key) for one in step)
+        return Planned(step, tuple(self.variable.values()), tuple(self.forever), ((action, picked.key),), whole)
 
     def _step(self, action: type[Any], picked: Picked, optional: bool) -> Step:
         options = picked.options
         after, timeout = options.get("after"), options.get("timeout")
-        return Step(action, self.literal, self.variable, optional, options.get("on_error", "stop"), after, timeout)
+        unasked = options.get("approve") == "never"
+        return Step(action, self.literal, self.variable, optional, options.get("on_error", "stop"), after, timeout, unasked)
 
     def _parameters(self, action: type[Any], picked: Picked) -> list[tuple[Key, Pair]]:
         given = picked.given

@@ -58,7 +58,7 @@ class _ClauseReader:
         kind = self._kind(given.get("event"))
         part = self._part(given, kind, self.node)
         if "within" in given:
-            least = given["count"].least if "count" in given else 5
+            least = given["count"].least if given.get("count") else 5
             hint = f'for events of one kind write count: ">= {least} in {spell(given["within"] or timedelta(minutes=10))}"'
             self._error("within", "`within` goes with `sequence`", hint)
         by = self._by(given.get("by"), (kind,))

@@ -64,8 +64,9 @@ def belongs(home: Home, uid: int, pid: int) -> bool:
         status = dict(line.split(":\t", 1) for line in lines if ":\t" in line)
         if status["State"][0] in "ZX":
             return False
-        if f"{_cgroup(place)}/".startswith(f"{home.cgroup}/user.slice/user-{uid}.slice/"):
-            return True
+        slice_, its = f"{home.cgroup}/user.slice/user-{uid}.slice/", f"{_cgroup(place)}/"
+        if its.startswith(slice_):  # logind's own helper makes and clears her /run/user, as root, and nothing of hers
+            return not its.startswith(f"{slice_}user-runtime-dir@{uid}.service/")
         return _by_namespace(home, uid, place, named=str(uid) in status["Uid"].split())
     except _GONE:
         return False

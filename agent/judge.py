@@ -1,0 +1,81 @@
+"""Whether what an action planned may be done, with the reason: people's wishes, life-lines, a person's yes, limits. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from agent.action import Change
+from agent.guard import Tally, Verdict, needs_a_person, touches, within
+from agent.messages import Run
+from agent.policy import Limits
+from agent.state import would_be
+from agent.turn import Turn, aim
+
+COOL_OFF = 600.0
+"""Seconds for which policies leave a target alone after a person undid what they did: a person knows better, for a while."""
+
+
+def judge(turn: Turn, run: Run, action: Any, changes: Sequence[Change]) -> Verdict:
+    """What people switched meanwhile, then what is never touched, then whether a person must say yes, then the limits."""
+    agent = turn.agent
+    if because := _withdrawn(turn, run):
+        return Verdict(False, because)
+    never = {name: agent.settings.lists.get(name, ()) for name in (run.policy.guard.never if run.policy else ())}
+    verdict = touches(changes, agent.lifelines, never, agent.settings.protected)
+    if verdict.allowed and not _sure(run):
+        verdict = needs_a_person(action.name, action.impact)
+    if not verdict.allowed:
+        return verdict
+    for whose, limits, name in (
+        (run.policy.name if run.policy else "", run.policy.guard if run.policy else Limits(), "this policy"),
+        ("", agent.settings.limits, "agent.yaml"),
+    ):
+        done = agent.state.done.get(would_be(whose) if run.dry else whose, ())
+        tally = Tally(agent.state.active.get(whose, 0), done)
+        verdict = within(limits, tally, turn.now, name)
+        if not verdict.allowed:
+            return verdict
+    return verdict
+
+
+def _withdrawn(turn: Turn, run: Run) -> str:
+    """Why a policy's run may not go on, whatever was true when it began; empty while it may."""
+    if run.policy is None:
+        return ""
+    live = turn.agent.policies.get(run.policy.name)
+    if live is None or turn.agent.mode(live) == "off":
+        return "the policy is gone or off"
+    return paused(turn) or left_alone(turn, run.target)
+
+
+def _sure(run: Run) -> bool:
+    """Whether somebody has said yes to what is destructive: the person who orders it, or whoever wrote the policy."""
+    if run.asked:
+        return bool(run.asked.body.get("sure"))
+    return bool(run.step and run.step.unasked)
+
+
+def paused(turn: Turn) -> str:
+    """Who has paused all actions, and why; empty when nobody has."""
+    pause = turn.agent.state.pause
+    return f"{pause.actor} has paused all actions: {pause.why}" if pause else ""
+
+
+def left_alone(turn: Turn, target: str) -> str:
+    """Why policies keep off a target for a while; empty when they need not."""
+    undone = turn.agent.state.undone.get(target)
+    cooling = undone is not None and turn.now - undone < COOL_OFF
+    return "a person took down what was done about it a few minutes ago" if cooling else ""
+
+
+def done_before(turn: Turn, run: Run, action: Any) -> bool:
+    """Whether a finding from before the start had this done already, by what cannot be taken back: a restart, say."""
+    incident = turn.agent.state.incidents.get(run.incident)
+    if incident is None or run.since >= turn.agent.started:
+        return False
+    begun = run.since + (run.step.after.total_seconds() if run.step and run.step.after else 0.0)
+    held, same = turn.agent.state.mitigations, (action.name, aim(action))
+    ours = [one for name in incident.mitigations if (one := held.get(name)) and (one.action, one.target) == same]
+    made = [one for one in ours if one.since >= begun]
+    return any(one.change.undo is None for one in made) and all(one.active or one.stage == "done" for one in made)
