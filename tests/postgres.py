@@ -8,7 +8,8 @@ import shutil
 import signal
 import subprocess
 import tempfile
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -16,11 +17,17 @@ from typing import Any
 import psycopg
 import pytest
 
+from agent import execute
+from agent.action import Change, System
+from agent.messages import Outcome
 from agent.systems.postgres import Postgres
+from agent.systems.postgres_evidence import PostgresEvidence
+from agent.systems.postgres_granted import GRANTS
 from tests.needs import need
 
 _ports = itertools.count(15432)
 """Below the ports that the kernel lends to outgoing connections (from 32768 on): one of those can be in use."""
+_WRITES = "-c default_transaction_read_only=off"
 
 
 class Server:
@@ -65,16 +72,27 @@ class Server:
     def stop(self, how: str = "immediate") -> None:
         self.call("pg_ctl", "stop", "-w", "-t", "20", "-s", "-m", how, "-D", self.data)
 
-    def run(self, *statements: str) -> None:
-        """As the superuser, each in a transaction of its own."""
-        with psycopg.connect(self.admin, autocommit=True, connect_timeout=5) as connection:
+    def run(self, *statements: str, database: str = "postgres") -> None:
+        """As the superuser, each in a transaction of its own, which may write whatever the server's default."""
+        with psycopg.connect(self.admin, dbname=database, autocommit=True, connect_timeout=5, options=_WRITES) as connection:
             for statement in statements:
                 connection.execute(statement.encode())
 
+    def grant(self, *databases: str) -> None:
+        """Give the agent its role and rights, as an operator does."""
+        for database in databases:
+            connect = self.admin.replace("dbname=postgres", f"dbname={database}")
+            self.call(
+                "psql", "-X", "-q", "-v", "ON_ERROR_STOP=1", "-d", connect, "-f", "-", stdin=GRANTS.read_text(encoding="utf-8")
+            )
+
     def value(self, query: str) -> Any:
+        found = self.rows(query)
+        return found[0][0] if found else None
+
+    def rows(self, query: str) -> list[Any]:
         with psycopg.connect(self.admin, autocommit=True, connect_timeout=5) as connection:
-            found = connection.execute(query.encode()).fetchone()
-        return found and found[0]
+            return connection.execute(query.encode()).fetchall()
 
     @property
     def postmaster(self) -> int:
@@ -86,13 +104,64 @@ class Server:
             self.stop()
         shutil.rmtree(self.home)
 
-    def call(self, program: str, *args: object) -> None:
+    def call(self, program: str, *args: object, stdin: str | None = None) -> None:
         as_postgres = ["runuser", "-u", "postgres", "--"] if os.geteuid() == 0 else []
         command = [*as_postgres, str(self.programs / program), *map(str, args)]
-        done = subprocess.run(command, cwd="/", capture_output=True, text=True, timeout=60, check=False)
+        done = subprocess.run(command, cwd="/", input=stdin, capture_output=True, text=True, timeout=60, check=False)
         if done.returncode:
             log = self.home / "log"
             raise RuntimeError(f"{program}: {done.stdout}{done.stderr}{log.read_text() if log.exists() else ''}")
+
+
+def eventually(true: Callable[[], Any], within: float = 5) -> None:
+    """Wait until it comes true; a failure where it does not in time."""
+    until = time.monotonic() + within
+    while not true():
+        assert time.monotonic() < until, "it did not come true in time"
+        time.sleep(0.01)
+
+
+def met(server: Server, role: str, *before: str) -> str:
+    """The code that an INSERT meets in a new session, after these statements; empty where it went through."""
+    with psycopg.connect(server.dsn.replace("user=agent", f"user={role}"), autocommit=True) as session:
+        try:
+            for statement in (*before, "insert into written values (0)"):
+                session.execute(statement.encode())
+        except psycopg.Error as error:
+            return error.sqlstate or "?"
+    return ""
+
+
+def systems_of(postgres: Postgres) -> dict[str, System]:
+    """What actions on PostgreSQL need, by name."""
+    return {"postgres": postgres, "postgres_evidence": PostgresEvidence(postgres)}
+
+
+def planned(postgres: Postgres, action: Any) -> list[Change]:
+    """What an action would change."""
+    plan: list[Change] = action.plan(postgres, PostgresEvidence(postgres))
+    return plan
+
+
+def run(postgres: Postgres, action: Any) -> tuple[list[Change], list[Outcome]]:
+    """Plan and apply an action, as the daemon does."""
+    plan = planned(postgres, action)
+    outcomes = execute.apply([[(f"M-{at}", one) for at, one in enumerate(plan)]], systems_of(postgres))[0]
+    return plan, list(outcomes)
+
+
+def take_back(postgres: Postgres, plan: list[Change]) -> list[tuple[str, str]]:
+    """Undo a plan backwards: what came of each change, and its sentence."""
+    jobs = [(f"M-{at}", one) for at, one in reversed(list(enumerate(plan)))]
+    return [(one.result, one.say) for job in jobs for one in execute.undo([job], {"postgres": postgres})]
+
+
+def release(server: Server) -> None:
+    """Take away by hand whatever stop_writes may have left."""
+    for gid, database in server.rows("select gid, database from pg_prepared_xacts"):
+        server.run(f"rollback prepared '{gid}'", database=database)
+    server.run("alter system reset default_transaction_read_only", "alter system reset lock_timeout", "select pg_reload_conf()")
+    eventually(lambda: server.value("show default_transaction_read_only") == "off")
 
 
 def programs() -> Path:
@@ -105,12 +174,8 @@ def postgres_server() -> Iterator[Server]:
     server = Server(programs())
     try:
         server.start()
-        server.run(
-            "create role agent login connection limit 8",
-            "grant pg_monitor to agent",
-            "create role app login",
-            "create database shop owner app",
-        )
+        server.run("create role app login", "create database shop owner app")
+        server.grant("postgres", "shop")
         yield server
     finally:
         server.close()
@@ -122,3 +187,12 @@ def postgres(postgres_server: Server) -> Iterator[Postgres]:
     with closing(Postgres({"main": postgres_server.dsn})) as made:
         made.keep()
         yield made
+
+
+@pytest.fixture
+def written(postgres_server: Server) -> Iterator[None]:
+    """A table of the role app, and nothing left of a stop that a test did not end."""
+    postgres_server.run("create table written (a int)", "alter table written owner to app")
+    yield
+    release(postgres_server)
+    postgres_server.run("drop table written")

@@ -1,9 +1,13 @@
 # The agent's policy in Vault or OpenBao: what its verbs need, and nothing more. `contain doctor` compares.
 #
-#   bao policy write containment vault.hcl
+#   contain grants vault > containment.hcl
+#   bao policy write containment containment.hcl
 #   bao auth enable -path=containment approle        # a mount of its own, never one that it polices
 #   bao write auth/containment/role/agent token_policies=containment token_period=20m \
 #       token_bound_cidrs=<this host>/32 secret_id_bound_cidrs=<this host>/32
+#
+#   bao read -field=role_id auth/containment/role/agent/role-id              # role_id in agent.yaml
+#   umask 077; bao write -f -field=secret_id auth/containment/role/agent/secret-id > /etc/containment-agent/vault-secret-id
 #
 # Replace `containment` below if the agent's AppRole is mounted elsewhere, and name your own mounts where mounts are named.
 

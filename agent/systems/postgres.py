@@ -1,224 +1,98 @@
-"""PostgreSQL servers, by name: what they say about themselves, over a connection that stays open.
+"""PostgreSQL servers, by name: what they say about themselves, and what the agent can stop there.
 
-The agent's own role needs no superuser:
-
-    CREATE ROLE agent LOGIN CONNECTION LIMIT 8;
-    GRANT pg_monitor TO agent;
-
-One connection per instance is opened early and kept, because with every slot taken nobody gets a new one (PostgreSQL 15
-reserves slots for superusers only), and because a stopped postmaster shows only on a new one.
+Watching needs a role with pg_monitor; everything else needs agent/grants/postgres.sql, and no superuser.
 """
 
 from __future__ import annotations
 
-import math
-import re
-import threading
-import time
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
-from datetime import timedelta
-from typing import TYPE_CHECKING, Any, Final, LiteralString
+import shlex
+from typing import Any, Final
 
-from agent.action import CannotReach, System
-from agent.systems.cut_off import cut_off
-
-if TYPE_CHECKING:
-    from psycopg import Connection
-
-ANSWER: Final = timedelta(seconds=3)
-"""What the server may take for one question; it stops by itself then."""
-MOST_ROWS: Final = 1_000
-_SESSION: Final = " ".join(
-    f"-c {setting}"
-    for setting in (
-        f"statement_timeout={ANSWER.seconds}s",
-        "lock_timeout=1s",
-        "default_transaction_read_only=on",
-        "search_path=pg_catalog",  # nothing that others may create stands before the server's own names
-        "jit=off",
-    )
+from agent.action import Call, CannotReach
+from agent.systems import (
+    postgres_fence,
+    postgres_roles,
+    postgres_sessions,
+    postgres_settings,
+    postgres_standby,
+    postgres_writes,
 )
-_OURS: Final = re.compile(
-    r"password|authentication|pg_hba|(role|database) \".*\" does not exist|not permitted to log in|permission denied|certificate"
-    r"|too many connections for role|unsupported startup parameter",
-    re.IGNORECASE,
+from agent.systems.postgres_fit import Cluster
+from agent.systems.postgres_granted import MEND
+from agent.systems.postgres_reading import NotAdmitted
+from agent.systems.postgres_roles import AT_ONCE as ROLES_AT_ONCE
+from agent.systems.postgres_sessions import Session, some
+from agent.systems.postgres_settings import LOCK_TIMEOUT, READ_ONLY
+from agent.systems.postgres_standby import PostgresStandby
+
+__all__ = ["LOCK_TIMEOUT", "READ_ONLY", "ROLES_AT_ONCE", "NotAdmitted", "Postgres", "Session", "some"]
+_NATIVE: Final[dict[str, str]] = (
+    postgres_sessions.NATIVE
+    | postgres_roles.NATIVE
+    | postgres_settings.NATIVE
+    | postgres_writes.NATIVE
+    | postgres_fence.NATIVE
+    | postgres_standby.NATIVE
 )
+_MOST_SHOWN: Final = 5
 
 
-class NotAdmitted(CannotReach):
-    """The agent's own login is wrong, which says nothing about the server. psycopg gives no SQLSTATE here: the text decides."""
-
-
-@dataclass
-class _Instance:
-    """One server: how to reach it, and the connection that stays open."""
-
-    dsn: str
-    kept: Connection[Any] | None = None
-    monitors: bool = False
-    lock: threading.Lock = field(default_factory=threading.Lock)
-
-
-class Postgres(System):
+class Postgres(PostgresStandby):
     """The PostgreSQL servers of agent.yaml: name → connection string or URL."""
 
-    name = "postgres"
-
-    def __init__(self, instances: Mapping[str, str]) -> None:
-        self._instances = {name: _Instance(dsn) for name, dsn in instances.items()}
-
-    # Connections --------------------------------------------------------------------------------------------------
-
-    def keep(self) -> None:
-        """Open the connection that stays open to every instance; to be done at start, while there is still a slot.
+    def lacks(self, instance: str) -> list[str]:
+        """What of agent/grants/postgres.sql is missing, and what strength hard needs besides; a sentence with its mend each.
 
         Raises:
-            CannotReach: some instance does not answer; the others are connected.
+            CannotReach: as in `rows`; without pg_monitor for one.
         """
-        failed = []
-        for name, instance in self._instances.items():
-            try:
-                with instance.lock:
-                    self._kept(name, instance)
-            except CannotReach as error:
-                failed.append(str(error))
-        if failed:
-            raise CannotReach("; ".join(failed))
+        said = [f"{one}; {MEND}" for one in self.ungranted(instance)]
+        for database in self.databases(instance):
+            ground = self.ground(instance, database)
+            said += [f"database {database} cannot be fenced: {ground.lacks}"] if ground.lacks else []
+        (has,) = self.rows("select current_setting('max_prepared_transactions')::int as prepared", instance=instance)
+        if has.prepared < len(self.databases(instance)):
+            needs = f"{len(self.databases(instance))}, one for each database"
+            said.append(
+                f"max_prepared_transactions is {has.prepared}, and stop_writes with strength hard needs {needs}; set it, restart"
+            )
+        return said
 
-    def close(self) -> None:
-        """End every connection."""
-        for instance in self._instances.values():
-            if instance.kept:
-                instance.kept.close()
-
-    def ask_new(self, instance: str, within: timedelta) -> timedelta:
-        """How long it takes to log in anew and get an answer.
+    def refuse_unable(self, instance: str) -> None:
+        """Nothing, where writes can be stopped.
 
         Raises:
-            NotAdmitted: the agent's role, password, database or pg_hba.conf line does not fit.
-            CannotReach: no answer `within` (2 s at least: the floor of libpq), or no free slot.
+            CannotReach: the grants are missing, or a change of settings would not come into force.
         """
-        started = time.monotonic()
-        with _open(instance, self._named(instance).dsn, within) as connection:
-            _answers(instance, connection, within)
-        return timedelta(seconds=time.monotonic() - started)
+        if lacking := self.ungranted(instance):
+            raise CannotReach(f"cannot stop writes on PostgreSQL {instance}: {'; '.join(lacking)}; {MEND}")
+        self.refuse_unreadable(instance, READ_ONLY)
 
-    def keeps(self, instance: str) -> bool:
-        """Whether a connection is open, as far as this side knows."""
-        kept = self._named(instance).kept
-        return kept is not None and not kept.closed
-
-    def ask_kept(self, instance: str, within: timedelta) -> None:
-        """Get an answer over the connection that stays open, which is opened if there never was one.
-
-        Raises:
-            CannotReach: the server has ended it, or no answer `within`; the next question opens another.
-        """
-        named = self._named(instance)
-        with named.lock:
-            _answers(instance, self._kept(instance, named), within)
-
-    def _named(self, instance: str) -> _Instance:
-        if instance not in self._instances:
-            known = ", ".join(self._instances) or "none"
-            raise CannotReach(f"cannot ask PostgreSQL {instance}: agent.yaml does not name it under postgres; it names {known}")
-        return self._instances[instance]
-
-    def _kept(self, name: str, instance: _Instance) -> Connection[Any]:
-        if instance.kept is None or instance.kept.closed:
-            instance.kept = _open(name, instance.dsn, ANSWER)
-        return instance.kept
-
-    # Reading ------------------------------------------------------------------------------------------------------
-
-    def rows(self, query: LiteralString, params: Sequence[Any] = (), *, instance: str = "main") -> list[Any]:
-        """What the server answers, at most 1,000 rows with a field per column, asked over the kept connection.
-
-        Outside a transaction, in which pg_stat_activity would be a frozen picture.
-
-        Raises:
-            CannotReach: no answer within 3 s, or the role does not see what others do.
-        """
-        named = self._named(instance)
-        with named.lock:
-            known = named.kept
-            try:
-                return self._fetch(instance, named, query, params)
-            except CannotReach as error:
-                if known is None or not known.closed or isinstance(error.__cause__, TimeoutError):
-                    raise
-            return self._fetch(instance, named, query, params)  # it was restarted since the last question
-
-    def row(self, query: LiteralString, params: Sequence[Any] = (), *, instance: str = "main") -> Any:
-        """The one row of a query that always has one.
-
-        Raises:
-            CannotReach: as in `rows`.
-        """
-        return self.rows(query, params, instance=instance)[0]
-
-    def _fetch(self, name: str, named: _Instance, query: LiteralString, params: Sequence[Any]) -> list[Any]:
-        connection = self._kept(name, named)
-        if not named.monitors:
-            (seen,) = _execute(name, connection, "select session_user as role, pg_has_role('pg_monitor', 'usage') as monitors")
-            if not seen.monitors:
-                raise CannotReach(
-                    f"cannot watch PostgreSQL {name}: the role {seen.role} does not see the sessions of others;"
-                    f' run there: GRANT pg_monitor TO "{seen.role}"'
-                )
-            named.monitors = True
-        return _execute(name, connection, query, params)
+    def native(self, one: Call) -> str:
+        """The SQL of a call, with its values in place; of a fence by restart, the commands."""
+        words = {part: said for name, value in one.args.items() for part, said in _words(name, value).items()}
+        return _NATIVE[one.verb].format(**words).strip()
 
 
-def _open(name: str, dsn: str, within: timedelta) -> Connection[Any]:
-    import psycopg
-    from psycopg.conninfo import conninfo_to_dict, make_conninfo
-    from psycopg.rows import namedtuple_row
-
-    try:
-        given = conninfo_to_dict(dsn)
-    except psycopg.ProgrammingError:  # its text quotes the string, and that holds a password
-        raise NotAdmitted(f"cannot log in to PostgreSQL {name}: its connection string in agent.yaml cannot be read") from None
-    try:
-        conninfo = make_conninfo(
-            dsn,
-            connect_timeout=max(2, math.ceil(within.total_seconds())),
-            application_name="containment-agent",
-            options=f"{given.get('options') or ''} {_SESSION}".strip(),
-            keepalives_idle=10,
-            keepalives_interval=5,
-            keepalives_count=3,
-            tcp_user_timeout=10_000,
+def _words(name: str, value: Any) -> dict[str, str]:
+    """A value as SQL writes it: `role` as a name, `role_text` as a text; `before` as what ALTER SYSTEM says."""
+    if name == "before":
+        return {"before_set": "SET" if value else "RESET", "before_value": f" = {_text(value)}" if value else ""}
+    if isinstance(value, Cluster):
+        return {"mark": value.mark, "signal": shlex.quote(value.signal), "restart": value.restart}
+    if isinstance(value, str):
+        return {
+            name: '"' + value.replace('"', '""') + '"',
+            f"{name}_text": _text(value),
+            f"{name}_bare": value.replace("'", "''"),
+        }
+    if isinstance(value, tuple):
+        shown = ", ".join(
+            f"({one.pid}, {_text(one.begun)})" if isinstance(one, Session) else _text(one) for one in value[:_MOST_SHOWN]
         )
-        # No prepared statements: a pooler would hand them to somebody else.
-        return psycopg.connect(conninfo, autocommit=True, prepare_threshold=None, row_factory=namedtuple_row)
-    except psycopg.Error as error:
-        why = _why(error)
-        kind = NotAdmitted if _OURS.search(why) else CannotReach
-        raise kind(f"cannot log in to PostgreSQL {name}: {why}") from error
+        return {name: shown + (f" /* and {len(value) - _MOST_SHOWN} more */" if len(value) > _MOST_SHOWN else "")}
+    return {name: str(value)}
 
 
-def _answers(name: str, connection: Connection[Any], within: timedelta) -> None:
-    import psycopg
-
-    try:
-        with cut_off(connection.fileno(), within):
-            connection.execute("select 1").fetchone()
-    except (psycopg.Error, OSError) as error:
-        raise CannotReach(f"cannot ask PostgreSQL {name}: {_why(error)}") from error
-
-
-def _execute(name: str, connection: Connection[Any], query: LiteralString, params: Sequence[Any] = ()) -> list[Any]:
-    import psycopg
-
-    try:
-        with cut_off(connection.fileno(), ANSWER + timedelta(seconds=1)):
-            return connection.execute(query, params or None).fetchmany(MOST_ROWS)
-    except (psycopg.Error, OSError) as error:
-        raise CannotReach(f"cannot ask PostgreSQL {name}: {_why(error)}") from error
-
-
-def _why(error: Exception) -> str:
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    return lines[0].removeprefix("connection failed: ") if lines else type(error).__name__
+def _text(value: str) -> str:
+    return "'" + value.replace("'", "''") + "'"

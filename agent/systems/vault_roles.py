@@ -15,8 +15,6 @@ from typing import Any, Final
 from agent.systems.postgres import Postgres
 from agent.systems.postgres_reading import MOST_ROWS
 
-MOST: Final = 200
-"""Roles whose sessions are ended beforehand; those of the others end when Vault has dropped them."""
 _LEASE: Final = re.compile(r"(?P<mount>.+)/creds/(?P<role>[^/]+)/[^/]+")
 _MAKING: Final = 3
 """Seconds that making a role may take before its lease is issued."""

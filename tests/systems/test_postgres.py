@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import inspect
 import os
 import signal
 from contextlib import closing
 from datetime import timedelta
+from typing import Any
 
 import psycopg
 import pytest
 
-from agent.action import CannotReach
-from agent.systems.postgres import NotAdmitted, Postgres
+from agent.action import Call, CannotReach
+from agent.systems.postgres import NotAdmitted, Postgres, Session
+from agent.systems.postgres_fit import Cluster
+from agent.systems.postgres_granted import GRANTS
 from tests.postgres import Server
 
 SECONDS = timedelta(seconds=2)
@@ -131,3 +135,131 @@ def test_no_password_stands_in_an_error(postgres_server: Server) -> None:
 
     assert "hunter2" not in str(refused.value)
     assert isinstance(refused.value.__cause__, psycopg.OperationalError)
+
+
+# What the grants allow -------------------------------------------------------------------------------------------------
+
+
+def test_with_the_grants_nothing_is_lacking(postgres: Postgres) -> None:
+    assert postgres.lacks("main") == []
+
+
+def test_what_is_lacking_is_said_with_its_mend(postgres_server: Server) -> None:
+    postgres_server.run("create role bare login in role pg_monitor", "create database empty")
+    try:
+        with closing(Postgres({"main": postgres_server.dsn.replace("user=agent", "user=bare")})) as bare:
+            bares = bare.lacks("main")
+        with closing(Postgres({"main": postgres_server.dsn})) as agent:
+            agents = agent.lacks("main")
+    finally:
+        postgres_server.run("drop database empty", "drop role bare")
+
+    assert [one.partition(" (asked")[0] for one in bares[:5]] == [
+        "role bare may not change default_transaction_read_only and lock_timeout",
+        "role bare may not have settings read anew",
+        "role bare may not see the files of settings",
+        "role bare may not end sessions",
+        "role bare may not lock roles",
+    ]
+    assert all("grants/postgres.sql" in one for one in bares)
+    assert [one.partition(";")[0] for one in agents] == [
+        "database empty cannot be fenced: containment.lock_all is missing or not granted"
+    ]
+
+
+def test_the_grants_run_a_second_time_and_whole_in_one_go(postgres_server: Server, postgres: Postgres) -> None:
+    postgres_server.run(GRANTS.read_text(encoding="utf-8"))
+
+    assert postgres.lacks("main") == []
+
+
+def test_the_grants_refuse_a_schema_that_others_own(postgres_server: Server) -> None:
+    postgres_server.run("create database trapped")
+    try:
+        postgres_server.run("create schema containment authorization app", database="trapped")
+        with pytest.raises(RuntimeError, match="the schema containment belongs to a role that is no superuser"):
+            postgres_server.grant("trapped")
+    finally:
+        postgres_server.run("drop database trapped")
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "select 1 from pg_authid",
+        "alter system set work_mem = '1GB'",
+        "alter role app superuser",
+        "create table mine (a int)",
+        "insert into containment.canary default values",
+        "delete from containment.taken",
+        "select pg_terminate_backend(pid) from pg_stat_activity where usename = 'postgres' and pid <> pg_backend_pid()",
+        "create or replace function containment.kick(integer, timestamptz) returns boolean language sql as 'select true'",
+        "alter subscription nothing disable",
+        "copy (select 1) to program 'true'",
+    ],
+)
+def test_the_agents_login_can_do_no_more_than_the_script_says(postgres_server: Server, statement: str) -> None:
+    with (
+        psycopg.connect(postgres_server.admin),
+        psycopg.connect(postgres_server.dsn, autocommit=True) as stolen,
+        pytest.raises(psycopg.Error) as refused,
+    ):
+        stolen.execute(statement.encode())
+
+    assert refused.value.sqlstate in {"42501", "42704", "3F000", "42P01"}
+
+
+def test_a_login_that_the_agent_did_not_take_is_not_given(postgres_server: Server, postgres: Postgres) -> None:
+    postgres_server.run("create role owner_only nologin")
+    try:
+        (given,) = postgres.granted("main", "select containment.unlock_role('owner_only') as given")
+        assert given.given is False
+        assert postgres.role("main", "owner_only").rolcanlogin is False
+    finally:
+        postgres_server.run("drop role owner_only")
+
+
+def test_what_it_sets_for_itself_does_not_hide_what_others_get(postgres_server: Server, postgres: Postgres) -> None:
+    query = "select setting, reset_val from pg_settings where name = 'default_transaction_read_only'"
+
+    assert tuple(postgres.row(query)) == ("on", "off")
+
+
+def test_a_session_in_another_database_is_ended_and_one_in_its_own_is_rolled_back(postgres: Postgres) -> None:
+    with postgres.session("main", "shop") as away:
+        found = away.execute("select current_database()").fetchone()
+    with postgres.session("main") as home:
+        home.execute("begin")
+
+    assert tuple(found or ()) == ("shop",)
+    assert away.closed
+    assert home.info.transaction_status.name == "IDLE"
+    assert postgres.row("select 1 as one").one == 1
+
+
+def test_every_verb_has_its_sql() -> None:
+    postgres = Postgres({})
+    session = Session(4711, "2026-11-23 11:35:54.123456", "app")
+    words: dict[str, Any] = {"instance": "main", "role": 'o"x', "database": "it's", "before": "off", "fenced": True}
+    words |= {"sessions": (session,) * 7, "names": ("fed", "it's"), "roles": ("a",) * 7, "replicas": ("walreceiver at 10.0.0.2",)}
+    words["cluster"] = Cluster("/srv/my data", "7423", 1, "", "runuser -u postgres -- pg_ctl restart")
+    verbs = [one for one in vars(Postgres) | _inherited() if hasattr(getattr(Postgres, one), "performed")]
+
+    said = {}
+    for verb in verbs:
+        wanted = inspect.signature(getattr(Postgres, verb).performed).parameters
+        said[verb] = postgres.native(Call("postgres", verb, {name: words[name] for name in wanted if name != "self"}))
+
+    assert len(said) > 20
+    assert said["unlock_role"] == 'ALTER ROLE "o""x" LOGIN;  -- by SELECT containment.unlock_role(\'o"x\');'
+    assert said["allow_writes"].startswith("ALTER SYSTEM SET default_transaction_read_only = 'off'; SELECT pg_reload_conf();")
+    assert "(4711, '2026-11-23 11:35:54.123456') /* and 2 more */" in said["end_sessions"]
+    assert "PREPARE TRANSACTION 'containment-it''s'" in said["fence"]
+    assert said["end_standby"].splitlines() == [
+        "rm '/srv/my data/standby.signal'  # if still ours, and all replicas follow",
+        "runuser -u postgres -- pg_ctl restart",
+    ]
+
+
+def _inherited() -> dict[str, Any]:
+    return {name: value for kind in Postgres.__mro__ for name, value in vars(kind).items()}
