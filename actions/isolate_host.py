@@ -6,13 +6,19 @@ from collections.abc import Sequence
 from datetime import timedelta
 from typing import Annotated, ClassVar
 
-from pydantic import Field
+from pydantic import AfterValidator
 
 from agent.action import Change, action
 from agent.schema import Duration, Ttl, spell
 from agent.systems.perimeter import Opening, Perimeter
 
 _SHOWN = 12
+
+
+def _long_enough(window: timedelta) -> timedelta:
+    if window < timedelta(seconds=10):
+        raise ValueError(f"{spell(window)} is too short for anybody to confirm; write at least 10s")
+    return window
 
 
 @action(impact="destructive", within=10)
@@ -27,7 +33,7 @@ class IsolateHost:
     target: ClassVar[str] = "host"
 
     ttl: Ttl
-    confirm: Annotated[Duration, Field(ge=timedelta(seconds=10))] = timedelta(minutes=5)
+    confirm: Annotated[Duration, AfterValidator(_long_enough)] = timedelta(minutes=5)
 
     def plan(self, perimeter: Perimeter) -> list[Change]:
         """One change, or none where the host is closed like that for at least as long as the first step takes."""

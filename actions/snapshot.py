@@ -25,7 +25,8 @@ class Snapshot:
     def plan(self, forensics: Forensics, postgres_evidence: PostgresEvidence, containers: Containers) -> list[Change]:
         """One change, whose captures are all it does; there is always something to see."""
         if (self.what == "container") != bool(self.container):
-            raise CannotReach("cannot take a snapshot: `container` goes with `what: container`, and only with that")
+            mend = "write what=container container=web, or leave both out for the host"
+            raise CannotReach(f"cannot take a snapshot: `container` goes with `what: container`, and only with that; {mend}")
         said, capture = self._of(forensics, postgres_evidence, containers)
         return [
             Change(

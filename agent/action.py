@@ -16,6 +16,7 @@ from __future__ import annotations
 import importlib
 import inspect
 import pkgutil
+import shlex
 import typing
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import MISSING, dataclass, field, fields
@@ -25,6 +26,7 @@ from types import ModuleType, SimpleNamespace
 from typing import Any, ClassVar, Concatenate, Literal, ParamSpec, Protocol, TypeVar, dataclass_transform
 
 from pydantic import TypeAdapter, ValidationError
+from pydantic_core import to_jsonable_python
 
 P = ParamSpec("P")
 S = TypeVar("S", bound="System")
@@ -284,6 +286,19 @@ def from_text(made: type[Any], given: Mapping[str, str]) -> Any:
     if wrong:
         raise ValueError("; ".join(wrong))
     return made(**values)
+
+
+def spelled(action: Any) -> str:
+    """The action as a person orders it: `contain do stop_writes ttl=1h strength=fence`."""
+    made = type(action)
+    words = []
+    for f in fields(made):
+        value = getattr(action, f.name)
+        if f.default is MISSING or value != f.default:
+            plain = to_jsonable_python(TypeAdapter(parameters(made)[f.name][0]).dump_python(value, mode="json"))
+            text = ",".join(map(str, plain)) if isinstance(plain, list) else str(plain)
+            words.append(f"{f.name}={text.lower() if isinstance(plain, bool) else text}")
+    return shlex.join(["contain", "do", action.name, *words])
 
 
 def _listed(hint: Any, text: str) -> str | list[str]:

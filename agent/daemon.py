@@ -27,12 +27,11 @@ from agent.execute import Keep
 from agent.grammar.problem import Problems
 from agent.guard import Lifelines
 from agent.messages import Asked, Effect, Learnt, Message, Note, Reply, Seen, Started, Tick
-from agent.policy import Policy
 from agent.record import Record
 from agent.schedule import Answered, Schedule
 from agent.sensing import Sensing
 from agent.streams.sensor import Batch, Sensor
-from agent.turn import Agent, Settings, Turn, looks, watching
+from agent.turn import Agent, Reread, Turn, looks, watching
 from agent.upkeep import Upkeep
 from agent.workers import Crashed, Finished, Lanes
 
@@ -55,14 +54,6 @@ WARMED: Final = 200_000
 CYCLES: Final = (50_000, 20, 100)
 """How seldom Python looks for objects that only hold each other. As shipped it looks again and again through all that a burst of
 offenders leaves in the state, which holds none: a third of the burst's time."""
-
-
-@dataclass(frozen=True)
-class Reread:
-    """Policies and settings that were read without a problem."""
-
-    policies: tuple[Policy, ...]
-    settings: Settings
 
 
 @dataclass
@@ -106,6 +97,7 @@ class Daemon:
         self._sensing = Sensing(parts.sensors, self._mailbox, self._position, self._wanted)
         self._said: set[str] = set()
         self._up, self._lines, self._problems = time.time(), 0, ""
+        self._restart: tuple[str, ...] = ()
 
     # Life -----------------------------------------------------------------------------------------------------------------
 
@@ -358,7 +350,7 @@ class Daemon:
         self.agent.settings, self.agent.policies = fresh.settings, {one.name: one for one in fresh.policies}
         self.agent.watch = watching(self.agent)
         self._rewant(wanted)
-        self._problems = ""
+        self._problems, self._restart = "", fresh.restart
         sdnotify.notify("READY=1", "STATUS=watching")
         return [self._live("reloaded"), *self._step(Learnt(lifelines, self.agent.reading + 1), now)]
 
@@ -375,7 +367,8 @@ class Daemon:
             return [Reply(asked, {})]
         if asked.verb == "reload":
             effects = self._reload(now)
-            return [*effects, Reply(asked, {"result": "failed" if self._problems else "reloaded", "error": self._problems})]
+            result = "failed" if self._problems else "reloaded"
+            return [*effects, Reply(asked, {"result": result, "error": self._problems, "restart": list(self._restart)})]
         if asked.verb == "mode":
             before = self.agent.watch.wants()
             effects = self._step(asked, now)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from agent import execute
-from agent.action import CannotReach, Protected, System
+from agent.action import CannotReach, Change, Protected, System
 from agent.messages import (
     Applied,
     Apply,
@@ -93,7 +93,14 @@ def _plan(one: Plan, systems: Systems) -> Planned:
         return Planned(one.run, one.action, refused=str(error))
     except (CannotReach, ValueError) as error:
         return Planned(one.run, one.action, error=str(error))
-    return Planned(one.run, one.action, tuple(changes))
+    return Planned(one.run, one.action, tuple(changes), by_hand=tuple(_by_hand(change, systems) for change in changes))
+
+
+def _by_hand(change: Change, systems: Systems) -> str:
+    """How a person takes it back without the agent; empty where the system ends it by itself, or nobody can."""
+    if change.undo is None or "ttl" in change.apply.args:
+        return ""
+    return systems[change.undo.system].native(change.undo)
 
 
 def _applies(lane: str, batch: Sequence[Apply], outside: Outside) -> Job:

@@ -153,7 +153,7 @@ def _perform(calls: Sequence[Call], systems: Mapping[str, System]) -> list[Answe
     return answers
 
 
-def dry_run(changes: Iterable[Change], systems: Mapping[str, System]) -> list[str]:
+def dry_run(changes: Iterable[Change], systems: Mapping[str, System], nothing: str = "already in force") -> list[str]:
     """The plan in people's words and in each system's own: exactly what a real run would call."""
     lines = []
     for change in changes:
@@ -161,6 +161,6 @@ def dry_run(changes: Iterable[Change], systems: Mapping[str, System]) -> list[st
         lines += [f"  {'touches':7} {one}" for one in change.touches]
         calls = [*(("capture", one) for one in change.capture), ("apply", change.apply), ("verify", change.verify)]
         for part, one in (*calls, ("undo", change.undo)):
-            said = systems[one.system].native(one).splitlines() if one else ["none: this cannot be taken back"]
+            said = systems[one.system].native(one).splitlines() if one else ["none: it is done once, and cannot be taken back"]
             lines += [f"  {part if at == 0 else '':7} {line}" for at, line in enumerate(said)]
-    return lines or ["nothing to do: already in force"]
+    return lines or [f"nothing to do: {nothing}"]

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import heapq
 from collections.abc import Iterator, Mapping, Sequence, Set
+from itertools import count
 from typing import Any
 
 from agent import drift, lifting, orders, rounds, settle
@@ -261,8 +262,9 @@ def _planned(turn: Turn, message: Planned) -> None:
         _stepped(turn, run._replace(made=run.made + longer), ok=True, reply={"result": "in_force"})
         return
     if not changes:
-        turn.note("nothing_to_do", _body(run, action) | {"because": "already in force"}, incident=run.incident)
-        _stepped(turn, run, ok=True, reply={"result": "nothing", "because": "already in force"})
+        because = getattr(action, "nothing", "already in force")
+        turn.note("nothing_to_do", _body(run, action) | {"because": because}, incident=run.incident)
+        _stepped(turn, run, ok=True, reply={"result": "nothing", "because": because})
         return
     run = _as_of_now(turn, run)
     verdict = judge(turn, run, action, changes)
@@ -270,7 +272,8 @@ def _planned(turn: Turn, message: Planned) -> None:
         _refuse(turn, run, action.name, verdict.because)
         _stepped(turn, run, ok=False, reply={"result": "refused", "because": verdict.because})
         return
-    made = tuple((_intend(turn, run, action, (at, change)), change) for at, change in enumerate(changes))
+    by_hand = message.by_hand or ("",) * len(changes)
+    made = tuple((_intend(turn, run, action, one), one[1]) for one in zip(count(), changes, by_hand, strict=False))
     if run.dry:
         _stepped(turn, run, ok=True, reply={"result": "would"})
     else:
@@ -303,15 +306,16 @@ def _as_of_now(turn: Turn, run: Run) -> Run:
     return run._replace(dry=True) if live and turn.agent.mode(live) == "dry_run" else run
 
 
-def _intend(turn: Turn, run: Run, action: Any, numbered: tuple[int, Change]) -> str:
+def _intend(turn: Turn, run: Run, action: Any, numbered: tuple[int, Change, str]) -> str:
     """Write down what is about to be done, with its undo, and give it a name."""
     name = f"M-{turn.agent.state.last_mitigation + 1}"
-    part, change = numbered
+    part, change, by_hand = numbered
     body = _body(run, action) | {
         "because": run.because,
         "digest": run.policy.digest if run.policy else "",
         "change": change,
         "part": part,
+        **({"by_hand": by_hand} if by_hand else {}),
         **_length(action, change, turn.now),
     }
     turn.note("would" if run.dry else "intent", body, incident=run.incident, mitigation=name)
@@ -367,6 +371,9 @@ def _stepped(turn: Turn, run: Run, *, ok: bool, reply: dict[str, Any]) -> None:
         return
     todo = run.step
     if todo and not ok and todo.on_error == "stop":
+        for left in run.steps[run.at + 1 :]:
+            because = f"{todo.action.name} failed before it"
+            turn.note("skipped", {"action": left.action.name, "because": because}, incident=run.incident)
         _finish(turn, run._replace(held=False))
     else:
         _advance(turn, run.next(held=ok or bool(todo and todo.optional)))

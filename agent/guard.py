@@ -113,12 +113,11 @@ def _relation(network: Network, line: Network) -> str:
     return f"lies in {line}" if line.prefixlen < network.prefixlen else f"contains {spoken(line)}"
 
 
-def needs_a_person(action: str, impact: Impact) -> Verdict:
-    """Nobody but a person decides on what loses something or stops a whole service."""
+def needs_a_person(action: str, impact: Impact, command: str) -> Verdict:
+    """Nobody but a person decides on what loses something or stops a whole service; `command` is how."""
     if impact != "destructive":
         return ALLOWED
-    mend = "a person orders it by contain do … --yes; in a policy, `approve: never` beside the step says that none is asked"
-    return Verdict(False, f"{action} is destructive and waits for a person: {mend}")
+    return Verdict(False, f'{action} is destructive and waits for a person: {command} --why "…"')
 
 
 @dataclass(frozen=True, slots=True)

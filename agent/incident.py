@@ -16,6 +16,8 @@ from agent.policy import Severity
 Phase = Literal["open", "contained", "resolved"]
 Stage = Literal["applying", "in_force", "would", "lifting", "lifted", "failed", "done"]
 
+TOLD = 8
+"""Sentences that an incident keeps."""
 QUIET = 1800.0
 """Seconds without a finding after which an incident that holds no mitigation counts as resolved."""
 
@@ -36,11 +38,17 @@ class Incident(NamedTuple):
     contained: float | None = None
     resolved: float | None = None
     mitigations: tuple[str, ...] = ()
+    told: tuple[str, ...] = ()
+    """What came of steps that made nothing, the latest last: refused, cannot be planned, failed."""
 
     def found_again(self, now: float, because: str) -> Incident:
         """The finding came true once more; a resolved incident is open again."""
         again = self._replace(last=now, because=because, findings=self.findings + 1)
         return again._replace(phase="open", resolved=None, contained=None) if self.phase == "resolved" else again
+
+    def hears(self, sentence: str) -> Incident:
+        """The incident with one more sentence about its steps; the same one again is not repeated."""
+        return self._replace(told=(*(one for one in self.told if one != sentence), sentence)[-TOLD:])
 
     def moved(self, phase: Phase, now: float) -> Incident:
         """The incident in another phase."""

@@ -98,13 +98,17 @@ class Seen:
 
 @dataclass(frozen=True, slots=True)
 class Planned:
-    """An action has said what it would change; `error` instead where it could not say, `refused` where a system forbids it."""
+    """An action has said what it would change; `error` instead where it could not say, `refused` where a system forbids it.
+
+    `by_hand` is the undo of each change in its system's own words, for a person who has the journal and no agent.
+    """
 
     run: Run
     action: Any
     changes: tuple[Change, ...] = ()
     error: str = ""
     refused: str = ""
+    by_hand: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -21,8 +21,9 @@ if TYPE_CHECKING:
 Learn = Callable[[str], None]
 
 
-def systems(config: Config | None, learn: Learn = lambda _: None) -> dict[str, System]:
-    """Every outside system by name. `learn` hears each secret, so that it can be kept out of evidence.
+def systems(config: Config | None, learn: Learn = lambda _: None, live: Callable[[], Config] | None = None) -> dict[str, System]:
+    """Every outside system by name. `learn` hears each secret, so that it can be kept out of evidence; `live` gives the
+    agent.yaml that counts when the host is isolated, which a reload may have changed.
 
     Raises:
         CannotReach: a password file cannot be read, or everybody can read it.
@@ -39,7 +40,7 @@ def systems(config: Config | None, learn: Learn = lambda _: None) -> dict[str, S
     from agent.systems.units import Units
     from agent.systems.vault import Vault
 
-    config = config or Config()
+    config = given = config or Config()
     host, postgres = Host(), Postgres(_connections(config, learn))
     made: list[System] = [
         Firewall(),
@@ -51,7 +52,7 @@ def systems(config: Config | None, learn: Learn = lambda _: None) -> dict[str, S
         PostgresEvidence(postgres),
         Vault(_vault(config.vault) if config.vault else None, learn),
         Containers(str(config.docker.socket)) if config.docker else Containers(),
-        Perimeter(lambda: list(_openings(config, host, postgres)), config.ssh_ports, host),
+        Perimeter(lambda: list(_openings(live() if live else given, host, postgres)), config.ssh_ports, host),
     ]
     return {one.name: one for one in made}
 

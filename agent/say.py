@@ -20,8 +20,8 @@ _SENTENCES: Final = {
     "plan_failed": "{incident} cannot plan {action} {target}: {error}",
     "nothing_to_do": "{incident} {action} {target}: {because}",
     "skipped": "{incident} {action} is not needed: {because}",
-    "intent": "{mitigation} will {does}, until {until} ({actor}: {because})",
-    "would": "dry run: {mitigation} would {does}, until {until} ({actor}: {because})",
+    "intent": "{mitigation} will {does}{lasting} ({actor}: {because})",
+    "would": "dry run: {mitigation} would {does}{lasting} ({actor}: {because})",
     "captured": "{mitigation} evidence kept before the act: {kept}",
     "in_force": "{mitigation} is in force until {until}, read back from the system{contained}",
     "partly": "{mitigation} holds only in part: {error}",
@@ -74,7 +74,10 @@ class _Words(dict[str, Any]):
         self["manner"] = f" ({body['how']})" if body.get("how") not in (None, "taken down") else ""
         self["open_count"], self["policy_count"] = len(body.get("open", ())), len(body.get("policies", ()))
         if (change := body.get("change")) is not None:
-            self["does"] = change["describe"] if isinstance(change, Mapping) else change.describe
+            plain = isinstance(change, Mapping)
+            self["does"] = change["describe"] if plain else change.describe
+            once = (change["undo"] if plain else change.undo) is None
+            self["lasting"] = "" if once else f", until {self['until']}"
 
     def __missing__(self, name: str) -> str:
         return ""

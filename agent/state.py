@@ -32,6 +32,10 @@ _ANSWERS: Final = frozenset(
 """What can come of a finding. Until one of these, a crash has left it without an answer, and the next start takes it up."""
 
 
+_TOLD: Final = frozenset({"refused", "plan_failed", "nothing_to_do", "failed", "not_verified", "skipped"})
+"""What came of a step without anything being in force: whoever looks at the incident must see it."""
+
+
 @dataclass(frozen=True, slots=True)
 class Pause:
     """No actions until `until` (Unix seconds); it ends by itself."""
@@ -92,6 +96,8 @@ def fold(state: State, record: Record, ts: float) -> None:  # noqa: C901, PLR091
     """Change the state as the record says. Records that change nothing (refusals, notes) are passed over."""
     if record.kind in _ANSWERS:
         state.unanswered.pop(record.incident, None)
+    if record.kind in _TOLD and (incident := state.incidents.get(record.incident)):
+        state.incidents[incident.id] = incident.hears(_sentence(record))
     match record.kind:
         case "finding":
             _finding(state, record, ts)
@@ -122,6 +128,13 @@ def fold(state: State, record: Record, ts: float) -> None:  # noqa: C901, PLR091
             state.pause = Pause(record.body["until"], record.body["actor"], record.body["why"])
         case "resumed":
             state.pause = None
+
+
+def _sentence(record: Record) -> str:
+    body = record.body
+    what = body.get("action") or record.mitigation or "its steps"
+    words = {"refused": "refused", "plan_failed": "cannot be planned", "nothing_to_do": "nothing to do", "skipped": "left out"}
+    return f"{what}: {words.get(record.kind, 'failed')}: {body.get('because') or body.get('error', '')}"
 
 
 def _finding(state: State, record: Record, ts: float) -> None:
@@ -337,7 +350,7 @@ def restore(plain: Mapping[str, Any] | None, systems: Mapping[str, type[System]]
     state.repeats = {key: (count, last) for key, (count, last) in plain["repeats"].items()}
     state.ended = deque(plain["ended"])
     for one in plain["incidents"]:
-        incident = Incident(**{**one, "mitigations": tuple(one["mitigations"])})
+        incident = Incident(**{**one, "mitigations": tuple(one["mitigations"]), "told": tuple(one.get("told", ()))})
         state.incidents[incident.id] = incident
         state.incident_of[incident.policy, incident.target] = incident.id
     for name in ("mitigations", "would"):

@@ -36,6 +36,15 @@ class Settings:
     protected: tuple[str, ...] = ()
 
 
+@dataclass(frozen=True)
+class Reread:
+    """Policies and settings that were read without a problem; `restart` are keys of agent.yaml that need one to count."""
+
+    policies: tuple[Policy, ...]
+    settings: Settings
+    restart: tuple[str, ...] = ()
+
+
 @dataclass
 class Gathering:
     """A person's question or order that went to several systems: how many answers are out, and what has come back."""

@@ -66,6 +66,7 @@ def incident(one: Incident) -> dict[str, Any]:
         "findings": one.findings,
         "because": one.because,
         "mitigations": list(one.mitigations),
+        "told": list(one.told),
     }
 
 

@@ -35,6 +35,8 @@ if TYPE_CHECKING:
 
 __all__ = ["build", "catalogue", "lifelines", "parse", "read_config_file", "read_policies", "settings", "systems"]
 
+AT_START: Final = ("host", "state", "socket", "sensors", "checks", "postgres", "vault", "docker", "ssh_ports", "evidence")
+"""What of agent.yaml is taken over at a start only; a reload says so where it has changed."""
 STAND_INS: Final = {"office": (address("192.0.2.0/28"),), "monitoring": (address("192.0.2.16/28"),)}
 """Documentation addresses (RFC 5737), which belong to nobody."""
 
@@ -147,15 +149,16 @@ def build(
         CannotReach: the state directory cannot be written, or a secret cannot be read.
         CannotUseJournal, CannotUseKey: the evidence cannot be kept.
     """
-    from agent.daemon import CYCLES, Daemon, Parts, Reread
+    from agent.daemon import CYCLES, Daemon, Parts
     from agent.evidence import ship
     from agent.schedule import Schedule, Scheduled
-    from agent.turn import Agent
+    from agent.turn import Agent, Reread
     from agent.watching.watch import Watch
 
     gc.set_threshold(*CYCLES)
     policies, _ = read_policies(config)
-    journal, world, keep = _journal(config)
+    live = config
+    journal, world, keep = _journal(config, lambda: live)
     known = catalogue(config)
     agent = Agent(
         settings(config, forced_dry_run=forced_dry_run),
@@ -168,13 +171,12 @@ def build(
         for name, one in config.checks.items()
     ]
 
-    live = config
-
     def reread() -> Reread:
         nonlocal live
         fresh = read_config_file(config_path)
-        read = Reread(read_policies(fresh)[0], settings(fresh, forced_dry_run=forced_dry_run))
-        live = fresh  # `never_touch` is asked for again and again
+        changed = tuple(name for name in AT_START if getattr(fresh, name) != getattr(config, name))
+        read = Reread(read_policies(fresh)[0], settings(fresh, forced_dry_run=forced_dry_run), changed)
+        live = fresh  # `never_touch` and `keep_open` are asked for again and again
         return read
 
     return Daemon(
@@ -198,7 +200,7 @@ def build(
     )
 
 
-def _journal(config: Config) -> tuple[Journal, dict[str, System], Keep]:
+def _journal(config: Config, live: Callable[[], Config]) -> tuple[Journal, dict[str, System], Keep]:
     """The journal, the systems whose secrets it keeps out, and where evidence from before an act is kept."""
     from agent.evidence.journal import Journal
     from agent.evidence.keys import load_or_make
@@ -213,7 +215,7 @@ def _journal(config: Config) -> tuple[Journal, dict[str, System], Keep]:
         raise CannotReach(f"cannot make {error.filename}: {error.strerror}; see `state:` and `socket:` in agent.yaml") from error
     key = load_or_make(config.state / "signing.key", host=host)
     redact = Redactor(key.derive("redaction"))
-    world = systems(config, redact.learn)
+    world = systems(config, redact.learn, live)
     keep = (config.evidence.keep_events.total_seconds(), config.evidence.keep_size)
     journal = Journal(config.journal, host=host, key=key, redact=redact, keep_events=keep)
     return journal, world, Store(config.kept, redact).keep

@@ -81,7 +81,7 @@ def test_a_damaged_page_stops_the_writes_until_a_person_allows_them(server: Serv
         with pytest.raises(psycopg.errors.DataCorrupted):
             server.run("select sum(a) from damaged")
         wait_for(lambda: not may_write(server))
-        wait_for(lambda: one.in_force())
+        wait_for(one.in_force)
         (incident,) = one.ask("incidents")["items"]
         files = one.contain("evidence", "files").stdout
         undone = one.contain("undo", "all", "--why", "the page is restored")

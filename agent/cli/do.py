@@ -56,6 +56,16 @@ class ActionName(click.ParamType[str]):
 class Do(Verb):
     """Names the actions there are in its help."""
 
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """`contain do ACTION --help` is about that action."""
+        if {"-h", "--help"} & set(args) and (named := next((one for one in args if not one.startswith("-")), "")):
+            from agent import wiring
+
+            if action := wiring.catalogue(None).actions.get(named):
+                click.echo("\n".join(plan.described(action)))
+                ctx.exit()
+        return super().parse_args(ctx, args)
+
     def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """The actions with their parameters, then the options."""
         from agent import wiring
@@ -134,7 +144,7 @@ def carry_out(given: Given, action: str, params: Mapping[str, str], *, why: str,
     if result == "refused":
         raise Stop(Exit.REFUSED, f"refused: {answer['because']}")
     if not given.json and (taken := answer.get("evidence")):
-        _tell_evidence(given, taken)
+        _tell_evidence(given, taken, answer["mitigations"][:1])
     if result not in ENDS:
         raise Stop(Exit.FAILED, f"cannot do {action}: {answer.get('error') or result}\nSee: contain evidence show")
     return ENDS[result]
@@ -152,10 +162,11 @@ def _tell_made(given: Given, answer: Mapping[str, Any]) -> None:
         given.show.talk(f"It takes itself back {given.show.at(waiting['confirm'])}, unless: contain confirm {waiting['id']}")
 
 
-def _tell_evidence(given: Given, taken: Sequence[Mapping[str, Any]]) -> None:
+def _tell_evidence(given: Given, taken: Sequence[Mapping[str, Any]], made: Sequence[str]) -> None:
     """What was kept before the act, and what could not be had."""
     kept = [one for one in taken if "error" not in one]
-    given.show.talk(f"evidence: {len(kept)} pieces kept; see them: contain evidence files")
+    pieces = f"{len(kept)} piece{'' if len(kept) == 1 else 's'} kept"
+    given.show.talk(f"evidence: {pieces}; see: contain evidence files{''.join(f' --mitigation {one}' for one in made)}")
     for one in taken:
         if "error" in one:
             given.show.talk(f"evidence that could not be had: {given.show.text(one['call'])}: {given.show.text(one['error'])}")

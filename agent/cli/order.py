@@ -56,7 +56,10 @@ def resume(given: Given) -> None:
 @click.command(cls=Verb, examples=("contain reload",))
 @click.pass_obj
 def reload(given: Given) -> None:
-    """Have the running agent read its policies and agent.yaml again. With a single mistake in them, nothing changes."""
+    """Have the running agent read its policies and agent.yaml again. With a single mistake in them, nothing changes.
+
+    What it watches and asks (sensors, checks, systems) is taken over at a restart only; if that has changed, it says so.
+    """
     answer = given.ask("reload")
     if given.json:
         given.show.document("reload", [answer])
@@ -64,3 +67,5 @@ def reload(given: Given) -> None:
         raise Stop(Exit.USAGE, f"cannot reload: the policies of before stay live\n{answer['error']}")
     if not given.json:
         given.show.line("The policies were read again and are live.")
+        if changed := answer.get("restart"):
+            given.show.line(f"Changed in agent.yaml, and taken over at the next start of the agent only: {', '.join(changed)}")

@@ -6,7 +6,7 @@ import inspect
 import os
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
 from agent.cli.ends import Exit, Stop
 from agent.cli.given import Given, plainly
@@ -86,6 +86,49 @@ def example(action: Any) -> str:
     return f'contain do {action.name} {" ".join(needed)} --why "…"'
 
 
+def described(action: Any) -> list[str]:
+    """All there is to say about an action: how it is called, what it does, and each parameter with its default."""
+    from dataclasses import MISSING, fields
+
+    lines = [f"contain do {usage(action)[0]}", "", *(inspect.getdoc(action) or "").splitlines(), ""]
+    for f in fields(action):
+        default = "needed" if f.default is MISSING else _written(f.default)
+        lines.append(f"  {f.name:20} {_kind(str(f.type)):34} {default}")
+    return lines
+
+
+_KINDS: Final = {
+    "str": "text",
+    "int": "a number",
+    "Rate": "a number",
+    "Flag": "true or false",
+    "Duration": "a time, as in 5m",
+    "Ttl": "a time, as in 1h, or forever",
+    "Address": "an address or network",
+    "Unit": "a unit, as in nginx.service",
+    "tuple[Port, ...]": "ports, as in 80,443",
+    "tuple[Address, ...]": "addresses and networks",
+}
+
+
+def _kind(hint: str) -> str:
+    """A parameter's type, for people."""
+    plain = hint.removeprefix("Annotated[").partition(", AfterValidator")[0].removesuffix(" | None")
+    if plain.startswith("Literal["):
+        return plain[8:-1].replace("'", "").replace('"', "").replace(", ", " | ")
+    return _KINDS.get(plain, plain)
+
+
+def _written(value: Any) -> str:
+    from datetime import timedelta
+
+    from agent.schema import spell
+
+    if isinstance(value, timedelta):
+        return spell(value)
+    return str(value).lower() if isinstance(value, bool) else "" if value in ("", None, ()) else str(value)
+
+
 def usage(action: Any) -> tuple[str, str]:
     """How an action is called, and the sentence that says what it does."""
     from agent.action import parameters
@@ -101,7 +144,8 @@ def tell(given: Given, found: Rehearsed, *, exit_code: bool) -> Exit:
     if given.json:
         given.show.document("plan", [_plain(found)])
     else:
-        for line in dry_run(found.changes, found.systems) if found.allowed or found.changes else ():
+        nothing = getattr(found.action, "nothing", "already in force")
+        for line in dry_run(found.changes, found.systems, nothing) if found.allowed or found.changes else ():
             given.show.line(line)
         given.show.rows(list(_rows(found)))
     if not found.allowed:
@@ -132,8 +176,11 @@ def _end(found: Rehearsed) -> str:
     ttl = getattr(found.action, "ttl", None)
     if not isinstance(ttl, Ttl) or all(change.undo is None for change in found.changes):
         return "when it is done: nothing stays in force"
-    end = "only when somebody lifts it" if ttl.first is None else f"by itself after {ttl}"
-    if (window := getattr(found.action, "confirm", None)) is None:
+    kernels = all("ttl" in change.apply.args for change in found.changes if change.undo)
+    how = "by itself" if kernels else "by the agent (at its next start, if it is dead then)"
+    end = "only when somebody lifts it" if ttl.first is None else f"{how} after {ttl}"
+    window = getattr(found.action, "confirm", None)
+    if window is None or (ttl.first is not None and ttl.first <= window):
         return end
     return f"by itself after {spell(window)}, unless somebody says `contain confirm {found.target}`; then {end}"
 

@@ -120,6 +120,7 @@ def _head(show: Show, answer: Answer) -> None:
 
 def _incident(show: Show, one: Answer) -> list[Cell]:
     last = f"last {show.at(one['last'])}, found {one['findings']}×"
+    last += f"; {show.text(one['told'][-1])}" if one["told"] and one["phase"] == "open" else ""
     return [word(one["severity"]), one["id"], one["policy"], one["target"], word(one["phase"]), last]
 
 
@@ -175,7 +176,7 @@ def _next(answer: Answer) -> list[str]:
     incidents, mitigations = answer["incidents"]["items"], answer["mitigations"]["items"]
     said = [f"contain why {incidents[0]['id']}"] if incidents else []
     said += [f"contain confirm {one['id']}" for one in mitigations if one["confirm"]][:1]
-    said += [f"contain undo {one['id']}" for one in mitigations[:1] if one["stage"] == "in_force"]
+    said += [f"contain undo {one['target']}" for one in mitigations[:1] if one["stage"] == "in_force"]
     return said + (["contain resume"] if answer["pause"] else [])
 
 

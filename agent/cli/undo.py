@@ -46,7 +46,16 @@ def undo(given: Given, what: str, why: str, only_plan: bool, yes: bool, exit_cod
     count = max(len(found), listed["total"]) if what == "all" else len(found)
     if count > MANY:
         given.sure(f"lift {count} mitigations", what, yes=yes)
-    return _tell(given, what, given.ask("undo", patience=PATIENCE, what=what, why=why), {one["id"]: one["describe"] for one in found})
+    answer = given.ask("undo", patience=PATIENCE, what=what, why=why)
+    end = _tell(given, what, answer, {one["id"]: one["describe"] for one in found})
+    kin = {(one["action"], one["target"]) for one in found}
+    left = [
+        one for one in listed["items"] if one["stage"] in _ACTIVE and one not in found and (one["action"], one["target"]) in kin
+    ]
+    if left and not given.json:
+        names = ", ".join(one["id"] for one in left[:MANY])
+        given.show.talk(f"{names} of {left[0]['action']} {left[0]['target']} stay; all of it: contain undo {left[0]['target']}")
+    return end
 
 
 def _meant(one: Mapping[str, Any], what: str) -> bool:

@@ -50,6 +50,8 @@ def _rows(answer: Mapping[str, Any]) -> Iterable[list[Cell]]:
     for one in answer["incidents"]:
         said = f"{one['policy']}: {one['because']}, found {one['findings']}×"
         yield [one["id"], word(one["severity"]), word(one["phase"]), At(one["last"]), said]
+        for sentence in one["told"]:
+            yield ["", "", "", "", sentence]
     for one in answer["mitigations"]:
         until = "until somebody lifts it" if one["until"] is None else "ends"
         yield [one["id"], one["incident"], word(one["stage"]), At(one["until"]), f"{until}: {one['describe']}"]

@@ -15,7 +15,7 @@ from pydantic_core import from_json
 
 from agent.evidence.note import BadNote, PublicKey, open_note
 
-CLOSING: Final = frozenset({"in_force", "failed", "not_verified", "recovered", "lifted"})
+CLOSING: Final = frozenset({"in_force", "partly", "done", "failed", "not_verified", "recovered", "lifted"})
 """The kinds of records that close an `intent` with the same mitigation."""
 _STEP: Final = 4096
 _MOST_PROBLEMS: Final = 50

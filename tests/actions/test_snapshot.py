@@ -23,7 +23,6 @@ from agent.systems.postgres_evidence import PostgresEvidence
 from tests.contract import OnceContract, Systems
 from tests.docker_daemon import Dockerd
 
-
 NOWHERE = PostgresEvidence(Postgres({})), Containers("/nonexistent")
 
 
@@ -133,4 +132,4 @@ def test_the_dry_run_says_what_is_read_and_that_nothing_is_called(forensics: For
     assert said[0] == "would keep what processes, sockets, routes, the ruleset and logins are now as evidence"
     assert "  capture nft -j list ruleset" in said
     assert "  apply   nothing is called: to look is all" in said
-    assert said[-1] == "  undo    none: this cannot be taken back"
+    assert said[-1] == "  undo    none: it is done once, and cannot be taken back"

@@ -64,3 +64,11 @@ def test_what_agent_yaml_protects_is_refused_in_the_dry_run_too(tmp_path: Path) 
 
     assert done.code == Exit.REFUSED
     assert "host is protected in agent.yaml (`host`)" in done.out
+
+
+def test_the_help_of_one_action_says_all_about_it() -> None:
+    done = contain("do", "stop_writes", "--help")
+
+    assert done.code == Exit.DONE
+    assert "survives a crash and a failover" in done.out
+    assert "strength             soft | hard | fence                soft" in done.out
