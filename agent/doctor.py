@@ -54,6 +54,7 @@ def examine(config_path: Path) -> Iterator[Finding]:
         yield from _firewall(wiring.systems(None))
         return
     yield Finding("config", True, f"{config_path}: {len(policies)} policies{_warned(len(warnings))}")
+    yield from _needed(config, policies)
     systems = wiring.systems(config)
     yield from _firewall(systems)
     yield _writable("journal", config.journal)
@@ -64,6 +65,25 @@ def examine(config_path: Path) -> Iterator[Finding]:
     yield from _vault(config, systems)
     yield from _docker(config, systems)
     yield from _lifelines(config, wiring.lifelines(config, systems))
+
+
+def _needed(config: Any, policies: Iterable[Any]) -> Iterator[Finding]:
+    """Steps whose system agent.yaml does not name: they could only fail when they are needed."""
+    found = {(one.name, step.action.name, lacking) for one in policies for step in one.then for lacking in _lacking(config, step)}
+    for policy, action, lacking in sorted(found):
+        mend = "name it there; until then this step fails when it is needed"
+        yield Finding(f"policy {policy}", None, f"{action} needs {lacking}", mend)
+
+
+def _lacking(config: Any, step: Any) -> Iterator[str]:
+    needs = {needed.name for needed in step.action.needs.values()}
+    instance = step.literal.get("instance", getattr(step.action, "instance", ""))
+    if "postgres" in needs and instance and instance not in config.postgres:
+        yield f"systems: {{postgres: {{{instance}: …}}}}, which agent.yaml does not name"
+    if "vault" in needs and config.vault is None:
+        yield "systems: {vault: …}, which agent.yaml does not name"
+    if needs == {"containers"} and config.docker is None:
+        yield "systems: {docker: {}}, which agent.yaml does not name"
 
 
 # The host -------------------------------------------------------------------------------------------------------------

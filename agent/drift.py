@@ -17,6 +17,8 @@ SWEEP = 60.0
 """Seconds between two looks at everything in force, for changes that no event told of."""
 LOOK = 0.25
 """Seconds between two looks because of others' changes: some programs change the ruleset a hundred times a second."""
+LATE = 60.0
+"""Seconds in which a call that was given up on may still take effect: no system waits longer for its server than that."""
 TOO_OFTEN = 5
 """Healings within a minute after which somebody is clearly working against us: stop fighting, say so, heal at sweeps only."""
 
@@ -116,8 +118,11 @@ def _settle(turn: Turn, mitigation: Mitigation, one: Held) -> None:
     elif one.holds:
         holds(turn, mitigation, "recovered", {"holds": True, "because": "the system says it holds"})
         contained(turn, mitigation)
+    elif turn.now - turn.agent.late.get(mitigation.id, -LATE) < LATE:
+        turn.agent.doubtful.add(mitigation.id)  # whoever was given up on may still be at it, and nobody else would undo that
     else:
         turn.agent.under_way.pop(mitigation.id, None)
+        turn.agent.late.pop(mitigation.id, None)
         body = {"holds": False, "because": one.say or "the system says it does not hold"}
         turn.note("recovered", body, incident=mitigation.incident, mitigation=mitigation.id)
 

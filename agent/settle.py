@@ -25,6 +25,8 @@ def outcome(turn: Turn, one: Outcome, incident: str, *, contains: bool = False) 
     if one.result in ("late", "under_way"):
         turn.agent.doubtful.add(one.mitigation)
         turn.agent.under_way[one.mitigation] = one.error
+        if one.result == "late":
+            turn.agent.late[one.mitigation] = turn.now
         turn.note(one.result, {"error": one.error}, incident=incident, mitigation=one.mitigation)
         turn.ends(mitigation)
         return
@@ -49,6 +51,7 @@ def holds(turn: Turn, mitigation: Mitigation, kind: str, body: dict[str, Any]) -
         _taken_over(turn, older, by=mitigation)
     turn.note(kind, body, incident=mitigation.incident, mitigation=mitigation.id)
     turn.agent.under_way.pop(mitigation.id, None)
+    turn.agent.late.pop(mitigation.id, None)
     if mitigation.change.undo is not None:
         turn.agent.verified[mitigation.id] = turn.now
         turn.ends(mitigation)
@@ -101,5 +104,5 @@ def active(turn: Turn, incident: Incident) -> Iterator[Mitigation]:
 
 def forget(turn: Turn, name: str) -> None:
     """Drop what is only remembered about one that has ended."""
-    for memory in (turn.agent.verified, turn.agent.tries, turn.agent.tried, turn.agent.under_way):
+    for memory in (turn.agent.verified, turn.agent.tries, turn.agent.tried, turn.agent.under_way, turn.agent.late):
         memory.pop(name, None)

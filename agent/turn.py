@@ -58,7 +58,7 @@ class Agent:
     """All that flow.py reads: the durable `state`, the policies with their windows, and what is only true right now.
 
     `busy` are the mitigations that a lane is changing; `doubtful` those that nobody is changing and whose outcome is open;
-    `under_way` is what the systems say of those they are still working on.
+    `under_way` is what the systems say of those they are still working on, `late` since when an apply has been given up on.
     """
 
     settings: Settings
@@ -80,6 +80,7 @@ class Agent:
     healed: list[float] = field(default_factory=list)
     gathering: dict[int, Gathering] = field(default_factory=dict)
     under_way: dict[str, str] = field(default_factory=dict)
+    late: dict[str, float] = field(default_factory=dict)
     reading: int = 0
     disturber: str = ""
     started: float = 0.0

@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any, Final
 
-LIMITS: Final = {"firewall": 1, "host": 1, "units": 1, "postgres": 3, "vault": 4, "containers": 3, "forensics": 2, "net": 16}
+LIMITS: Final = {"firewall": 1, "host": 1, "units": 3, "postgres": 3, "vault": 4, "containers": 3, "forensics": 2, "net": 16}
 """How many jobs of a lane run at once; one where a lane is not named. The firewall's socket belongs to one thread at a time."""
 
 

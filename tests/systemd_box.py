@@ -27,6 +27,7 @@ import pytest
 from tests.needs import need, need_root
 
 _CGROUPS = ("/sys/fs/cgroup/unified", "/sys/fs/cgroup/systemd", "/sys/fs/cgroup")
+_HERE = Path(__file__).resolve().parents[1]
 _ENTER = ("-m", "-u", "-i", "-n", "-p", "-C", "-r", "-w")
 
 
@@ -76,10 +77,11 @@ class Box:
             one.mkdir()
         join = "".join(f"echo $$ > {one}/cgroup.procs; " for one in self._cgroups)
         nspawn = f"exec systemd-nspawn -q -D {self.root} --machine={self.name} --register=no --keep-unit --console=pipe"
+        inside = f"--bind-ro={_HERE}"  # nspawn's own /tmp would hide a clone that lies in this machine's
         rights = "--private-network --capability=CAP_BPF,CAP_PERFMON --system-call-filter=bpf"
         with (self.home / "console").open("wb") as console:
             self._nspawn = subprocess.Popen(
-                ["sh", "-c", f"{join}{nspawn} {rights} -b systemd.unit=multi-user.target"],
+                ["sh", "-c", f"{join}{nspawn} {inside} {rights} -b systemd.unit=multi-user.target"],
                 stdin=subprocess.DEVNULL,
                 stdout=console,
                 stderr=subprocess.STDOUT,

@@ -12,7 +12,22 @@ from pydantic_core import from_json, to_json
 
 from agent import dispatch, execute, state
 from agent.action import Change, action, call, slow
-from agent.messages import Applied, Apply, Asked, Disturbed, Heal, Lift, Lifted, Plan, Release, Tick, Verified
+from agent.messages import (
+    Applied,
+    Apply,
+    Asked,
+    Disturbed,
+    Effect,
+    Heal,
+    Lift,
+    Lifted,
+    Message,
+    Outcome,
+    Plan,
+    Release,
+    Tick,
+    Verified,
+)
 from agent.policy import Limits, Rate, Step
 from agent.schema import Address, Ttl, address
 from agent.turn import looks
@@ -300,6 +315,47 @@ def test_confirming_twice_or_what_needs_none_says_so() -> None:
     answer = story.ask("confirm", what="M-1", why="again")
 
     assert answer["result"] == "nothing"
+
+
+# Late ------------------------------------------------------------------------------------------------------------------------
+
+
+class GivenUpOn(Story):
+    """Its applies are given up on, as where a system hangs; the threads that do them come back when `let_go` says so."""
+
+    def lane(self, effect: Effect) -> Message | None:
+        if not isinstance(effect, Apply):
+            return super().lane(effect)
+        self.hanging = effect.jobs
+        return Applied(effect.run, tuple(Outcome(name, "late", "it did not answer within 10 s") for name, _ in effect.jobs))
+
+    def let_go(self) -> None:
+        self.gate.perform([change.apply for _, change in self.hanging])
+
+
+def test_a_call_that_takes_effect_after_it_was_given_up_on_is_a_mitigation_with_an_end() -> None:
+    story = GivenUpOn()
+    story.logins(3)
+    story.pass_by(20.0)
+
+    story.let_go()
+    story.pass_by(6.0)
+    held = [one.stage for one in story.agent.state.mitigations.values()]
+    story.pass_by(3600.0)
+
+    assert held == ["in_force"]
+    assert story.gate.shut == {}
+
+
+def test_a_call_that_never_takes_effect_has_failed_after_a_minute() -> None:
+    story = GivenUpOn()
+    story.logins(3)
+
+    for _ in range(14):
+        story.pass_by(5.0)
+
+    assert [one.stage for one in story.agent.state.mitigations.values()] == ["failed"]
+    assert story.agent.late == {}
 
 
 # Longer ----------------------------------------------------------------------------------------------------------------------

@@ -27,6 +27,8 @@ class Held:
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
+        self.first = threading.Event()
+        """Set once there was any: until then docker's SDK, which costs 10 MiB, is not even loaded."""
         self._groups: dict[str, Group] = {}
         self._joined: dict[str, None] = {}
 
@@ -36,6 +38,7 @@ class Held:
             self._groups.pop(group.key, None)
             if holds:
                 self._groups[group.key] = group
+                self.first.set()
                 while len(self._groups) > _MOST:
                     del self._groups[next(iter(self._groups))]
 
@@ -68,6 +71,7 @@ class Held:
 
 def follow(docker: Docker, held: Held, tell: Callable[[str], None]) -> None:
     """Tell of events about what is held, for ever. A docker that is not there is asked for again, ever more rarely."""
+    held.first.wait()
     heard, wait = time.time_ns(), FIRST_WAIT
     while True:
         answered, heard = _listen(docker, held, tell, heard)
