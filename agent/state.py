@@ -310,23 +310,15 @@ def _remember(known: dict[K, V], key: K, value: V) -> None:
 
 # Snapshots: the state as plain JSON, so that a start reads the journal's tail and not all of it --------------------------------
 
-_PLAIN: Final = (
-    "unanswered",
-    "put_off",
-    "modes",
-    "pause",
-    "done",
-    "repeats",
-    "undone",
-    "active",
-    "last_incident",
-    "last_mitigation",
-)
+_PLAIN: Final = ("unanswered", "put_off", "pause", "last_incident", "last_mitigation")
+_BY_NAME: Final = ("modes", "done", "repeats", "undone", "active")
+"""Written as pairs. Their keys are names that others chose (a policy `stolen_token`, a role `svc_token`), and what stands in
+JSON under such a name is a secret to the redactor."""
 
 
 def snapshot(state: State) -> dict[str, Any]:
     """The state as values that the journal can write as JSON. What follows from the rest is left out."""
-    plain = {name: getattr(state, name) for name in _PLAIN}
+    plain = {name: getattr(state, name) for name in _PLAIN} | {name: list(getattr(state, name).items()) for name in _BY_NAME}
     incidents = [one._asdict() for one in state.incidents.values()]
     held = {name: [_plain(one) for one in getattr(state, name).values()] for name in ("mitigations", "would")}
     return {**plain, "incidents": incidents, **held, "ended": list(state.ended)}
@@ -346,8 +338,10 @@ def restore(plain: Mapping[str, Any] | None, systems: Mapping[str, type[System]]
         return state
     for name in _PLAIN:
         setattr(state, name, plain[name])
+    for name in _BY_NAME:
+        setattr(state, name, dict(plain[name]))  # pairs; an older snapshot has a mapping
     state.pause = Pause(**plain["pause"]) if plain["pause"] else None
-    state.repeats = {key: (count, last) for key, (count, last) in plain["repeats"].items()}
+    state.repeats = {key: (count, last) for key, (count, last) in state.repeats.items()}
     state.ended = deque(plain["ended"])
     for one in plain["incidents"]:
         incident = Incident(**{**one, "mitigations": tuple(one["mitigations"]), "told": tuple(one.get("told", ()))})

@@ -12,6 +12,8 @@ from pydantic_core import from_json, to_json
 
 from agent import dispatch, execute, state
 from agent.action import Change, action, call, slow
+from agent.evidence.leaf import write_plain
+from agent.evidence.redact import Redactor
 from agent.messages import (
     Applied,
     Apply,
@@ -315,6 +317,19 @@ def test_confirming_twice_or_what_needs_none_says_so() -> None:
     answer = story.ask("confirm", what="M-1", why="again")
 
     assert answer["result"] == "nothing"
+
+
+def test_a_snapshot_keeps_what_stands_under_names_that_sound_like_secrets() -> None:
+    known = state.State({})
+    known.modes["stolen_token"], known.active["stolen_token"] = "dry_run", 2
+    known.done["stolen_token"], known.repeats["lock_role svc_token"] = [1.0], (1, 2.0)
+    known.undone["svc_token"] = 3.0
+
+    (stored,) = Redactor(b"k" * 32).clean([write_plain(state.snapshot(known), what="a snapshot")])
+    read = state.restore(from_json(stored), {})
+
+    names = ("modes", "active", "done", "repeats", "undone")
+    assert [getattr(read, one) for one in names] == [getattr(known, one) for one in names]
 
 
 # Late ------------------------------------------------------------------------------------------------------------------------

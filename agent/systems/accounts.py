@@ -44,6 +44,10 @@ class Account:
     alone: tuple[str, ...]
 
 
+class NoSuchAccount(CannotReach):
+    """The password files of this host have no such account."""
+
+
 class Accounts(System):
     """The accounts of the host whose first process is `init`, as seen from here."""
 
@@ -61,7 +65,8 @@ class Accounts(System):
 
         Raises:
             Protected: root, a service's account, or the one that this agent runs under.
-            CannotReach: there is no such account here, or this user may not see it.
+            NoSuchAccount: there is none here.
+            CannotReach: this user may not see it.
         """
         if not _NAME.fullmatch(user):
             raise CannotReach(f"cannot {what}: no account is called `{user}`")
@@ -74,12 +79,13 @@ class Accounts(System):
 
     def _line(self, file: str, user: str, what: str) -> list[str]:
         try:
-            text = (self._root / "etc" / file).read_text(encoding="utf-8", errors="surrogateescape")
+            text = (self._root / "etc" / file).read_bytes().decode(errors="surrogateescape")
         except OSError as error:
             raise CannotReach(f"cannot {what}: /etc/{file}: {error.strerror}; this needs root") from error
-        found = next((line.split(":") for line in text.splitlines() if line.startswith(f"{user}:")), None)
+        # people write their own names and rooms: splitlines() would take U+2028 in one for the end of the line
+        found = next((line.split(":") for line in text.split("\n") if line.startswith(f"{user}:")), None)
         if found is None:
-            raise CannotReach(f"cannot {what}: it is not in /etc/{file}; lock it where it is kept (a directory server?)")
+            raise NoSuchAccount(f"cannot {what}: it is not in /etc/{file}; lock it where it is kept (a directory server?)")
         return found + [""] * 9
 
     def _refuse_protected(self, user: str, uid: int, what: str) -> None:
@@ -95,7 +101,7 @@ class Accounts(System):
     def _alone(self, user: str, gid: str) -> tuple[str, ...]:
         alone = []
         with suppress(OSError):
-            for line in (self._root / "etc/group").read_text(encoding="utf-8", errors="surrogateescape").splitlines():
+            for line in (self._root / "etc/group").read_bytes().decode(errors="surrogateescape").split("\n"):
                 name, _, number, members = (line.split(":") + [""] * 4)[:4]
                 inside = {*filter(None, members.split(","))} | ({user} if number == gid else set())
                 alone += [name] if name in _ADMINS and inside == {user} else []
@@ -129,7 +135,10 @@ class Accounts(System):
     @call
     def is_locked(self, user: str, expires: str, bar: bool) -> bool | Holds:
         """Whether the account is expired and, where that was wanted, its password barred; `expires` is the date before."""
-        found = self.account(user, f"see whether {user} is locked")
+        try:
+            found = self.account(user, f"see whether {user} is locked")
+        except NoSuchAccount:
+            return Holds("no", f"the account {user} is gone: this host has none of that name any more")
         if found.expires == EXPIRED and (found.locked or not bar):
             return True
         if found.expires == EXPIRED and expires != EXPIRED:

@@ -79,6 +79,8 @@ def place_of(labels: Mapping[str, str]) -> str:
     Compose numbers the containers of a service. A task of swarm is called `<service>.<slot>.<task>`, and its replacement
     bears the same service and slot.
     """
+    if labels.get("com.docker.compose.oneoff", "").lower() == "true":  # `compose run`: nothing takes its place
+        return ""
     project, service = labels.get("com.docker.compose.project"), labels.get("com.docker.compose.service")
     if project and service:
         return f"compose {project}/{service}/{labels.get('com.docker.compose.container-number', '1')}"

@@ -25,18 +25,19 @@ table inet containment {
   chain sent {
     type filter hook output priority -400; policy drop;
     ip daddr 127.0.0.11 drop
-    oifname "lo" accept
+    meta oiftype loopback accept
   }
   chain got {
     type filter hook input priority -400; policy drop;
-    iifname "lo" accept
+    meta iiftype loopback accept
   }
   chain passed {
     type filter hook forward priority -400; policy drop;
   }
 }
 """
-"""Docker's resolver at 127.0.0.11 asks the host's for the container, also when the container has no network at all."""
+"""Loopback is known by its kind: with NET_ADMIN a container may call its way out `lo`. Docker's resolver at 127.0.0.11 asks the
+host's for the container, also when the container has no network at all."""
 OPEN: Final = ("state", "connected", "not", "dst", "127.0.0.0/8", "and", "not", "dst", "[::1]")
 _CUT_AT_THE_HOST: Final = "veth"
 _LINKED: Final = ("veth", "macvlan", "ipvlan", "macvtap", "ipvtap")
@@ -77,7 +78,7 @@ class Inside:
             CannotReach: its process has ended since.
         """
         try:
-            return Path(f"/proc/self/fd/{self.proc}", name).read_text(encoding="utf-8", errors="replace")
+            return Path(f"/proc/self/fd/{self.proc}", name).read_bytes().decode(errors="replace")
         except OSError as error:
             raise CannotReach(
                 f"cannot look into {self.name}: {error.strerror}; it has just ended, or the agent is not root"
@@ -121,9 +122,9 @@ class Inside:
             self.run("nft", "-f", "-", given="add table inet containment\ndelete table inet containment\n")
 
     def silent(self) -> bool:
-        """Whether our rules are there, as we wrote them; the container may be able to change them."""
+        """Whether our rules are there word for word and no others; the container may be able to change them."""
         listed = self.run("nft", "list", "table", "inet", "containment", absent=True)
-        return "ip daddr 127.0.0.11 drop" in listed and listed.count("policy drop;") == 3 and listed.count("accept") == 2
+        return _words(listed) == _words(RULES[RULES.index("table inet containment {") :])
 
     def established(self) -> int:
         """TCP connections that are open, but for those within its own loopback. 0 where it has the host's network."""
@@ -133,14 +134,14 @@ class Inside:
         """proc(5): `sl local_address rem_address st …`; there is no tcp6 where IPv6 is switched off."""
         if not Path(f"/proc/self/fd/{self.proc}", table).exists():
             return
-        for line in self.read(table).splitlines()[1:]:
+        for line in _lines(self.read(table))[1:]:
             _, _, remote, state, *_ = line.split(maxsplit=4)
             if int(state, 16) == ESTABLISHED and not plain(read_hex(remote.partition(":")[0])).is_loopback:
                 yield line
 
     def frozen(self) -> bool:
         """Whether the kernel holds its processes: the freezer of cgroup v1, or cgroup.events of v2 (cgroups(7))."""
-        groups = [line.split(":", 2) for line in self.read("cgroup").splitlines()]
+        groups = [line.split(":", 2) for line in _lines(self.read("cgroup"))]
         for _, controllers, path in groups:
             if controllers == "freezer" and (place := _mounted("freezer")):
                 return _says(place / path.lstrip("/") / "freezer.state", "FROZEN")
@@ -152,7 +153,7 @@ class Inside:
     def cgroup(self) -> Path | None:
         """Its directory in cgroup v2, which tells its sockets from others; None where there is none of its own."""
         place = _mounted("")
-        for line in self.read("cgroup").splitlines():
+        for line in _lines(self.read("cgroup")):
             _, controllers, path = line.split(":", 2)
             parts = path.strip("/").split("/")
             at = next((at for at, part in enumerate(parts) if self.id in part), None)
@@ -226,12 +227,22 @@ def ours(one: Inside) -> bool:
 
 def _mounted(controller: str) -> Path | None:
     """Where cgroup v2 is mounted (no controller named), or that controller's hierarchy of v1."""
-    for line in Path("/proc/self/mountinfo").read_text(encoding="utf-8", errors="replace").splitlines():
+    for line in _lines(Path("/proc/self/mountinfo").read_bytes().decode(errors="replace")):
         before, _, after = line.partition(" - ")
         kind, _, options = after.split(" ", 2)
         if kind == ("cgroup" if controller else "cgroup2") and (not controller or controller in options.split(",")):
             return Path(before.split(" ")[4])
     return None
+
+
+def _words(rules: str) -> list[str]:
+    """Rules without their priorities: some versions of nft write -400 as `raw - 100`."""
+    return re.sub(r"priority [^;]+;", "", rules).split()
+
+
+def _lines(text: str) -> list[str]:
+    """Lines of /proc. Names in them are anybody's choice, and splitlines() would break one at a U+2028 or form feed."""
+    return text.removesuffix("\n").split("\n")
 
 
 def _says(file: Path, text: str) -> bool:

@@ -88,10 +88,14 @@ class PostgresFence(PostgresWrites):
     # Asking -------------------------------------------------------------------------------------------------------
 
     def databases(self, instance: str) -> list[str]:
-        """The databases that can be logged in to, without templates, in which nothing of anybody's is."""
-        query = (
-            "select datname from pg_database where datallowconn and not datistemplate order by datname <> current_database(), 1"
-        )
+        """The databases that can be logged in to, without a superuser's templates, in which nothing of anybody's is.
+
+        Whoever owns a database may call it a template, and write there as before.
+        """
+        query = """
+            select datname from pg_database join pg_roles o on o.oid = datdba
+            where datallowconn and not (datistemplate and rolsuper) order by datname <> current_database(), 1
+        """
         return [one.datname for one in self.rows(query, instance=instance)]
 
     def grounds(self, instance: str) -> list[Ground]:

@@ -194,7 +194,7 @@ def execute(
         with cut_off(connection.fileno(), within + timedelta(seconds=1)):
             done = connection.execute(query, params or None)
             return done.fetchmany(MOST_ROWS) if done.description else []
-    except (psycopg.Error, OSError) as error:
+    except (psycopg.Error, OSError, UnicodeDecodeError) as error:  # a name may be in the bytes of another encoding
         raise CannotReach(f"cannot ask PostgreSQL {name}: {_why(error)}") from error
 
 
@@ -218,6 +218,7 @@ def log_in(name: str, dsn: str, within: timedelta, database: str = "") -> Connec
             dsn,
             connect_timeout=max(2, math.ceil(within.total_seconds())),
             application_name="containment-agent",
+            client_encoding="UTF8",  # in a database that says SQL_ASCII, texts would come as bytes
             options=f"{given.get('options') or ''} {_SESSION}".strip(),
             keepalives_idle=10,
             keepalives_interval=5,

@@ -86,18 +86,18 @@ class PostgresSessions(PostgresGranted):
 
     @call
     def sessions_seen(self, instance: str, sessions: tuple[Session, ...]) -> list[dict[str, Any]]:
-        """What these sessions are: who, from where, since when, and the statement (4,000 characters of it at most)."""
+        """What these sessions are: who, from where, since when, and the statement (4,000 bytes of it at most)."""
         found = self.rows(
             """
             select pid, backend_start::text, usename, datname, host(client_addr) as client_addr, client_port, application_name,
-                   state, xact_start::text, backend_xid::text, left(query, 4000) as query
+                   state, xact_start::text, backend_xid::text, substr(textsend(query), 1, 4000) as query
             from pg_stat_activity join unnest(%s::int[], %s::timestamp[]) as one (pid, begun) using (pid)
             where backend_start = begun at time zone 'UTC'
             """,
             _columns(sessions),
             instance=instance,
         )
-        return [dict(one._asdict()) for one in found]
+        return [_told(one) for one in found]
 
     @call
     def all_sessions(self, instance: str) -> list[dict[str, Any]]:
@@ -105,13 +105,13 @@ class PostgresSessions(PostgresGranted):
         found = self.rows(
             """
             select pid, backend_start::text, usename, datname, host(client_addr) as client_addr, client_port, application_name,
-                   state, xact_start::text, backend_xid::text, left(query, 4000) as query, backend_type,
+                   state, xact_start::text, backend_xid::text, substr(textsend(query), 1, 4000) as query, backend_type,
                    case when wait_event_type = 'Lock' then pg_blocking_pids(pid) end as blocked_by
             from pg_stat_activity where usename is distinct from session_user order by xact_start, backend_start
             """,
             instance=instance,
         )
-        return [dict(one._asdict()) for one in found]
+        return [_told(one) for one in found]
 
     # Ending -------------------------------------------------------------------------------------------------------
 
@@ -165,6 +165,12 @@ class PostgresSessions(PostgresGranted):
 def some(number: int, thing: str) -> str:
     """`1 session`, `7 sessions`."""
     return f"{number} {thing}{'s' * (number != 1)}"
+
+
+def _told(row: Any) -> dict[str, Any]:
+    """A session's row. Its statement is in the bytes of its own database, and may be no text in ours: left() would refuse all."""
+    told: dict[str, Any] = row._asdict()
+    return told if row.query is None else told | {"query": row.query.decode(errors="backslashreplace")}
 
 
 def _columns(sessions: Sequence[Session]) -> list[Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from shlex import quote
 from typing import Any
 
 from agent.action import Call
@@ -11,7 +12,7 @@ from agent.systems.unit_filter import IpFilter
 
 def in_shell(one: Call) -> str:
     """The commands that do what a call of `Units` does, or that ask what it asks."""
-    unit, args = one.args["unit"], one.args
+    unit, args = quote(one.args["unit"]), one.args  # systemd writes \\x2d for a - in a name
     match one.verb:
         case "hold_down":
             return _hold_down(unit, args["triggers"], link=args["link"])
@@ -31,11 +32,13 @@ def in_shell(one: Call) -> str:
 def _question(verb: str, unit: str, args: Any) -> str:
     match verb:
         case "is_held_down":
-            return _ask(" ".join((unit, *args["triggers"])), "LoadState,UnitFileState,ActiveState")
+            asked = _ask(" ".join((unit, *map(quote, args["triggers"]))), "LoadState,UnitFileState,ActiveState")
+            return f"{asked}; systemd-cgls --unit {unit}"
         case "is_restarted":
             return f"{_ask(unit, 'ActiveState,InvocationID')}  # another than {args['invocation'] or 'none'}"
         case "is_frozen":
-            return _ask(unit, "FreezerState")
+            events = f"/sys/fs/cgroup$(systemctl show -P ControlGroup {unit})/cgroup.events"
+            return f"{_ask(unit, 'FreezerState')}\ncat {events}  # frozen 1"
         case "is_cut":
             programs = f"bpftool cgroup show /sys/fs/cgroup$(systemctl show -P ControlGroup {unit}) effective"
             return f"{_ask(unit, 'IPAddressDeny,IPAddressAllow')}\n{programs}  # each is run on made-up packets: all are dropped"
@@ -48,12 +51,12 @@ def _ask(units: str, properties: str) -> str:
 
 def _hold_down(unit: str, triggers: tuple[str, ...], *, link: bool) -> str:
     mask = f"ln -s /dev/null /run/systemd/system.control/{unit}" if link else f"systemctl mask --runtime --no-reload {unit}"
-    return "\n".join([mask, *(f"systemctl stop {one}" for one in (*triggers, unit)), "systemctl daemon-reload"])
+    return "\n".join([mask, *(f"systemctl stop {one}" for one in (*map(quote, triggers), unit)), "systemctl daemon-reload"])
 
 
 def _let_up(unit: str, running: tuple[str, ...]) -> str:
     unmask = [f"systemctl unmask --runtime --no-reload {unit}", f"rm -f /run/systemd/system.control/{unit}"]
-    return "\n".join([*unmask, "systemctl daemon-reload", *(f"systemctl start {one}" for one in running)])
+    return "\n".join([*unmask, "systemctl daemon-reload", *(f"systemctl start {quote(one)}" for one in running)])
 
 
 def _set(unit: str, wanted: IpFilter, names: tuple[str, ...] = ("IPAddressDeny", "IPAddressAllow")) -> str:

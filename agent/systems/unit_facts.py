@@ -44,6 +44,9 @@ NEVER: Final[Mapping[str, str]] = {
     "wpa_supplicant*": "the host is reached through it",
     "ifup@*": "the host is reached through it",
     "dhcpcd*": "the host is reached through it",
+    "wg-quick@*": "people may come in through it",
+    "openvpn*": "people may come in through it",
+    "tailscaled*": "people may come in through it",
 }
 """Patterns for units that are never changed, and why; agent.yaml can only add to them."""
 

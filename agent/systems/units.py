@@ -199,7 +199,7 @@ class Units(System):
     def freeze(self, unit: str) -> None:
         """Stop every process of the unit where it stands."""
         with self._open(f"freeze {unit}", CHANGE) as bus:
-            unit_changes.freeze(bus, read_facts(bus, unit, f"freeze {unit}"))
+            unit_changes.freeze(bus, self._cgroups, read_facts(bus, unit, f"freeze {unit}"))
 
     @call
     def thaw(self, unit: str) -> None:
@@ -211,7 +211,7 @@ class Units(System):
     def is_frozen(self, unit: str, invocation: str) -> bool | Holds:
         """Whether that run of the unit is frozen."""
         with self._open(f"see whether {unit} is frozen", ASK) as bus:
-            return unit_changes.is_frozen(read_facts(bus, unit, f"freeze {unit}"), invocation)
+            return unit_changes.is_frozen(self._cgroups, read_facts(bus, unit, f"freeze {unit}"), invocation)
 
     # Cut off ------------------------------------------------------------------------------------------------------
 

@@ -60,8 +60,7 @@ def belongs(home: Home, uid: int, pid: int) -> bool:
     """Whether the process lives and is the user's; False too where it ends while it is looked at."""
     place = Path(f"/proc/{pid}")
     try:
-        lines = (place / "status").read_text(errors="replace").splitlines()
-        status = dict(line.split(":\t", 1) for line in lines if ":\t" in line)
+        status = dict(line.split(":\t", 1) for line in _lines(place / "status") if ":\t" in line)
         if status["State"][0] in "ZX":
             return False
         slice_, its = f"{home.cgroup}/user.slice/user-{uid}.slice/", f"{_cgroup(place)}/"
@@ -85,9 +84,14 @@ def _by_namespace(home: Home, uid: int, place: Path, *, named: bool) -> bool:
 
 def _cgroup(place: Path) -> str:
     """Its cgroup in systemd's tree: that of version 2, or the one by systemd's name on an older host."""
-    lines = [line.split(":", 2) for line in (place / "cgroup").read_text().splitlines()]
+    lines = [line.split(":", 2) for line in _lines(place / "cgroup")]
     named = {kind: path for _, kind, path in lines if kind in ("", "name=systemd")}
     return max(named.values(), key=len, default="")
+
+
+def _lines(file: Path) -> list[str]:
+    """A user names her processes and cgroups as she likes: no UTF-8, and what Python takes for the end of a line too."""
+    return file.read_bytes().decode(errors="replace").removesuffix("\n").split("\n")
 
 
 def _owners(namespace: Path) -> Iterator[int]:

@@ -28,6 +28,7 @@ _AGAIN: Final = (412, 429, 502, 503, 504)
 """Answers that may be another one in a moment. Not 500: OpenBao 2.7 says that of a role that does not exist."""
 NO_WORDS: Final = "nothing more than that it cannot"
 """What stands for Vault's own words where it has none, as for a 404."""
+_NOT_VAULT: Final = "something that is not Vault's; is the url right, or does a proxy answer in its place?"
 _CAPABILITY: Final = {"GET": "read", "LIST": "list", "POST": "update", "PUT": "update"}
 
 
@@ -175,6 +176,9 @@ class Login:
         except requests.ReadTimeout as error:
             waited = time.monotonic() - began
             raise TimedOut(f"cannot {what}: Vault at {self.settings.url} did not answer within {waited:.0f} s") from error
+        except requests.TooManyRedirects as error:  # of which none is followed: it would take the token to another server
+            mend = "name the active server, or what stands before it, in agent.yaml"
+            raise CannotReach(f"cannot {what}: Vault at {self.settings.url} sends us to another server; {mend}") from error
         except OSError as error:  # requests' own are some, a ca_file that is not there is one
             raise CannotReach(f"cannot {what}: Vault at {self.settings.url} cannot be reached: {_why(error)}") from error
         except exceptions.Forbidden as error:
@@ -195,6 +199,7 @@ class Login:
             retry = Retry(2, connect=0, read=False, status=2, backoff_factor=0.2, status_forcelist=_AGAIN, allowed_methods=None)
             retry = retry.new(raise_on_status=False, respect_retry_after_header=False)  # a quota asks for up to a minute
             session = requests.Session()
+            session.max_redirects = 0
             session.trust_env = False  # no proxy, no .netrc and no other issuers by way of the environment
             session.verify = self.settings.ca_file or True  # the session's own counts, whatever the adapter is told
             for scheme in ("http://", "https://"):
@@ -302,7 +307,9 @@ def _said(error: Any) -> str:
     """Vault's own words on one line, without the address that hvac adds."""
     words = error.errors if isinstance(error.errors, list) else [error.errors or ""]
     data = (error.json or {}).get("data") if isinstance(error.json, dict) else None
-    words = words if any(words) else [(data or {}).get("error") or NO_WORDS]
+    # A proxy's 404 must not pass for Vault's, which says that there is no such thing (any more).
+    none = NO_WORDS if isinstance(error.json, dict) and error.json.keys() & {"errors", "request_id"} else _NOT_VAULT
+    words = words if any(words) else [(data or {}).get("error") or none]
     text = re.sub(r"\d+ errors? occurred:", "", " ".join(map(str, words)))
     return " ".join(text.replace("*", " ").split())[:300]
 

@@ -88,6 +88,19 @@ def test_what_somebody_thaws_is_frozen_again(services: ServiceBox, units: Units)
     assert (held.holds, healed) == (False, "in_force")
 
 
+def test_what_the_kernel_lets_run_is_not_frozen_whatever_systemd_believes(services: ServiceBox, units: Units) -> None:
+    (change,) = plan(units, "packaged.service")
+    apply(units, change)
+    services.run("sh", "-c", "echo 0 > /sys/fs/cgroup/system.slice/packaged.service/cgroup.freeze")
+    (held,) = execute.verify([("M", change)], {"units": units})
+
+    healed = apply(units, change)
+
+    assert (held.holds, held.say) == ("partly", "systemd believes that packaged.service is frozen, and the kernel lets it run")
+    assert healed == "in_force"
+    assert "frozen 1" in services.run("cat", "/sys/fs/cgroup/system.slice/packaged.service/cgroup.events")
+
+
 def test_what_systemd_watches_is_refused_because_systemd_would_kill_it(units: Units) -> None:
     with pytest.raises(CannotReach, match=r"cannot freeze watched\.service: it has a watchdog"):
         plan(units, "watched.service")
@@ -114,5 +127,6 @@ def test_the_dry_run_is_what_a_person_would_type(units: Units) -> None:
     assert said == [
         "systemctl freeze packaged.service",
         "systemctl thaw packaged.service",
-        "systemctl show -p FreezerState packaged.service",
+        "systemctl show -p FreezerState packaged.service\n"
+        "cat /sys/fs/cgroup$(systemctl show -P ControlGroup packaged.service)/cgroup.events  # frozen 1",
     ]

@@ -188,6 +188,40 @@ def test_what_somebody_else_changed_meanwhile_is_left_alone(docker: Dockerd, con
     assert docker.attrs("web")["HostConfig"]["RestartPolicy"]["Name"] == "always"
 
 
+@pytest.mark.parametrize(
+    "instead",
+    [
+        "add table inet containment { flags dormant; }",
+        "flush chain inet containment sent; add rule inet containment sent ip daddr 127.0.0.11 drop;"
+        ' add rule inet containment sent oifname "eth0" accept',
+    ],
+)
+def test_rules_that_the_container_bends_to_its_will_are_seen_and_laid_again(
+    docker: Dockerd, containers: Containers, instead: str
+) -> None:
+    server(docker)
+    plan = IsolateContainer(container="web", ttl=HOUR, keep_running=True).plan(containers)
+    apply(plan, containers)
+
+    docker.inside("web", "nft", instead)
+    drifted = [one.apply.verb for one in plan if not containers.holds(one.verify)]
+    healed = heal(plan, containers)
+
+    assert (drifted, healed) == (["silence"], ["in_force"])
+
+
+def test_what_the_container_calls_loopback_is_not_let_through(docker: Dockerd, containers: Containers, host: Machine) -> None:
+    server(docker)
+    group = containers.together("web").group
+    before = soon(lambda: host.connects("10.91.1.9", 80))
+
+    containers.perform([containers.silence(group=group)])
+    for device, name in (("lo", "old"), ("eth0", "lo")):
+        docker.inside("web", "sh", "-c", f"ip link set {device} down; ip link set {device} name {name}; ip link set {name} up")
+
+    assert (before, soon(lambda: host.connects("10.91.1.9", 80))) == (True, False)
+
+
 def test_an_interface_that_docker_does_not_tell_of_is_seen(docker: Dockerd, containers: Containers) -> None:
     web(docker)
     plan = IsolateContainer(container="web", ttl=HOUR).plan(containers)

@@ -102,6 +102,19 @@ def test_a_namespace_of_her_own_hides_nobody(people: People, accounts: Accounts)
     assert "sleep 304" not in people.run("ps", "-eo", "args=")
 
 
+@pytest.mark.parametrize("name", [r"\377", r"a\013b"])
+def test_a_cgroup_with_a_strange_name_hides_nobody(people: People, accounts: Accounts, name: str) -> None:
+    made = f"mkdir `printf '{name}'` && echo 0 > `printf '{name}'`/cgroup.procs"
+    hide = f"cd /sys/fs/cgroup/system.slice/strange.service && {made} && exec sleep 307"
+    people.run("systemd-run", "--unit=strange", "--uid=alice", "-p", "Delegate=yes", "sh", "-c", hide)
+    people.wait_for("sleep 307")
+
+    applied = apply(accounts, plan(accounts))
+
+    assert applied == [("in_force", "")] * 2
+    assert "sleep 307" not in people.run("ps", "-eo", "args=")
+
+
 def test_a_container_of_root_with_the_same_number_lives_on(people: People, accounts: Accounts) -> None:
     inside = ["setpriv", f"--reuid={UID}", f"--regid={UID}", "--clear-groups", "sleep", "306"]
     people.run("systemd-run", "--unit=container", "unshare", "--pid", "--fork", "--mount-proc", *inside)
@@ -160,6 +173,28 @@ def test_a_password_that_somebody_unbars_is_a_part_that_is_barred_again(people: 
 
     assert (held.holds, held.say) == ("partly", "alice is expired, and the password is not barred any more")
     assert healed == [("in_force", "")]
+
+
+def test_an_account_that_is_gone_by_then_is_told_and_over(people: People, accounts: Accounts) -> None:
+    people.run("useradd", "bob")
+    changes = plan(accounts, "bob")
+    apply(accounts, changes)
+    people.run("userdel", "bob")
+
+    lifted = undo(accounts, changes[0])
+
+    assert lifted == ("gone", "the account bob is gone: this host has none of that name any more")
+
+
+def test_what_another_writes_about_themselves_moves_nobody_in_the_password_file(people: People, accounts: Accounts) -> None:
+    people.run("useradd", "--comment", "Eve\u2028bob", "eve")
+    people.run("useradd", "bob")
+    try:
+        account = accounts.account("bob", "lock bob")
+
+        assert (account.name, account.lockable) == ("bob", False)
+    finally:
+        people.run("sh", "-c", "userdel bob; userdel eve")
 
 
 def test_no_hash_is_written_down_and_the_evidence_says_who_was_in(people: People, accounts: Accounts) -> None:

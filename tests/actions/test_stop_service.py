@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from datetime import timedelta
+from pathlib import Path
 
 import pytest
 
@@ -230,6 +231,30 @@ def test_a_timer_alone_is_stopped_and_started_again(services: ServiceBox, units:
 
     assert results == [("in_force", ""), ("lifted", "")]
     assert services.state("woken.timer", "woken.service") == before
+
+
+def test_processes_that_outlive_the_stop_are_told(services: ServiceBox, units: Units) -> None:
+    file = Path(services.root, "run/systemd/system/leaving.service")
+    file.write_text("[Service]\nKillMode=process\nExecStart=sh -c 'sleep 311 & exec sleep infinity'\n")
+    services.run("systemctl", "daemon-reload")
+    services.run("systemctl", "start", "leaving.service")
+    wait_until(lambda: "sleep 311" in services.run("ps", "-eo", "args="))
+    (change,) = plan(units, "leaving.service")
+    try:
+        applied = apply(units, change)
+
+        assert applied == ("partly", _LIVES_ON)
+    finally:
+        services.run("systemctl", "kill", "--signal=KILL", "leaving.service")
+    wait_until(lambda: holds(units, change) == (True, ""))
+    assert undo(units, change) == ("lifted", "")
+    services.run("sh", "-c", "systemctl kill --signal=KILL leaving.service; systemctl stop leaving.service")
+
+
+_LIVES_ON = (
+    "leaving.service is stopped, and its KillMode= lets 1 of its processes live on;"
+    " `systemctl kill --signal=KILL leaving.service` ends them"
+)
 
 
 def test_a_frozen_service_is_stopped_all_the_same(services: ServiceBox, units: Units) -> None:

@@ -17,7 +17,7 @@ from agent.action import Change
 from agent.schema import Ttl
 from agent.systems.postgres import READ_ONLY, Postgres
 from tests.contract import ActionContract, Systems
-from tests.postgres import Server, eventually, met, planned, run, systems_of, take_back
+from tests.postgres import Server, eventually, met, planned, release, run, systems_of, take_back
 from tests.postgres_load import Load, loaded
 
 HOUR = Ttl(timedelta(hours=1))
@@ -263,6 +263,34 @@ def test_a_transaction_named_like_a_fence_by_somebody_else_is_none(postgres_serv
     assert held.value.say == "role postgres has prepared a transaction named containment-postgres; ROLLBACK PREPARED it"
     assert undone.error is None
     assert postgres_server.value("select count(*) from pg_prepared_xacts") == 1
+
+
+def test_a_database_that_its_owner_calls_a_template_is_fenced_all_the_same(postgres_server: Server, postgres: Postgres) -> None:
+    owner = postgres_server.dsn.replace("user=agent dbname=postgres", "user=app dbname=shop")
+    try:
+        with psycopg.connect(owner, autocommit=True) as session:
+            session.execute("alter database shop is_template true")
+
+        plan, outcomes = run(postgres, HARD)
+
+        assert [one.result for one in outcomes] == ["in_force"] * 4
+        with psycopg.connect(owner) as session, pytest.raises(psycopg.errors.LockNotAvailable):
+            session.execute("set transaction read write").execute("create table sneaked (a int)")
+        take_back(postgres, plan)
+    finally:
+        release(postgres_server)
+        postgres_server.run("alter database shop is_template false")
+
+
+def test_a_database_whose_texts_are_bytes_to_others_is_fenced_and_seen_to_be(postgres_server: Server, postgres: Postgres) -> None:
+    postgres_server.run("alter database shop set client_encoding = 'SQL_ASCII'")
+    try:
+        plan, outcomes = run(postgres, HARD)
+        take_back(postgres, plan)
+
+        assert [(one.result, one.error) for one in outcomes] == [("in_force", "")] * 4
+    finally:
+        postgres_server.run("alter database shop reset client_encoding")
 
 
 def test_subscriptions_are_paused_and_go_on_after(postgres_server: Server, postgres: Postgres) -> None:

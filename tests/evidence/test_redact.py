@@ -22,6 +22,8 @@ SECRETS = {
     ),
     "a Vault token": ("token hvs.CAESIJ3kd93k-d93kd is used", "hvs.CAESIJ3kd93k-d93kd"),
     "a Vault batch token": ("used hvb.AAAAAQLdkfjdkf", "hvb.AAAAAQLdkfjdkf"),
+    "an OpenBao token": ("bao login s.AbCdEfGhIjKlMnOpQrStUvWx now", "s.AbCdEfGhIjKlMnOpQrStUvWx"),
+    "an OpenBao batch token": ("used\nb.AAAAAQLdkfjdkf-d93kd_93kd93k", "b.AAAAAQLdkfjdkf-d93kd_93kd93k"),
     "an AWS key": ("key AKIAIOSFODNN7EXAMPLE", "AKIAIOSFODNN7EXAMPLE"),
     "a temporary AWS key": ("key ASIAIOSFODNN7EXAMPLE", "ASIAIOSFODNN7EXAMPLE"),
     "a Slack token": ("xoxb-1234567890-abcdef", "xoxb-1234567890-abcdef"),
@@ -106,6 +108,7 @@ def test_a_value_under_a_telling_name_is_replaced(name: str) -> None:
         {"password": "", "token": None},
         {"query": "ALTER ROLE bob PASSWORD NULL"},
         {"query": "select '5' as tokens -- bob's password for $5, a month's"},
+        {"file": "chunks.0123456789abcdef01234567.js", "code": "s.a_method_with_a_very_long_name()"},
         {"number": 1.5, "big": 2**70, "text": 'é "quoted" \\ \n\t\x00'},
     ],
 )
@@ -147,6 +150,20 @@ def test_a_credential_that_is_part_of_another_does_not_leave_the_rest_of_it() ->
     assert TAG.fullmatch(made.text("abcdef-and-more"))
 
 
+def test_a_call_stays_word_for_word_and_the_sentence_beside_it_does_not() -> None:
+    made = Redactor(b"k" * 32)
+    made.learn("postgres")
+    args = {"instance": "main", "role": "postgres", "prefix": "auth/userpass/login/token:bob"}
+    undo = {"system": "postgres", "verb": "unlock_role", "args": args}
+
+    (left,) = made.clean([to_json({"describe": "let postgres in", "undo": undo, "event": {**undo, "args": "postgres"}})])
+
+    plain = from_json(left)
+    assert plain["undo"] == undo
+    assert TAG.search(plain["describe"])
+    assert TAG.fullmatch(plain["event"]["args"])
+
+
 def test_a_word_too_short_to_be_a_secret_is_not_learnt() -> None:
     made = Redactor(b"k" * 32)
     made.learn("root")
@@ -181,6 +198,8 @@ _pieces = st.one_of(
             "@",
             "://",
             "hvs.",
+            "s.",
+            "AbCdEfGhIjKlMnOpQrStUvWx",
             "ABCDEFGH",
             "é",
             "ſ",

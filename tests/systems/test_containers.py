@@ -73,6 +73,14 @@ def test_it_says_why_containers_cannot_be_isolated(docker: Dockerd, containers: 
         ({"com.docker.compose.project": "shop", "com.docker.compose.service": "web"}, "compose shop/web/1"),
         ({"com.docker.swarm.service.name": "web", "com.docker.swarm.task.name": "web.3.x7k2m"}, "swarm web.3"),
         ({"com.docker.compose.project": "shop"}, ""),
+        (
+            {
+                "com.docker.compose.project": "shop",
+                "com.docker.compose.service": "web",
+                "com.docker.compose.oneoff": "True",
+            },
+            "",
+        ),
         ({}, ""),
     ],
 )

@@ -81,6 +81,20 @@ def test_a_restart_between_two_questions_is_not_felt(postgres_server: Server, po
     assert postgres.row("select 1 as one").one == 1
 
 
+def test_a_statement_in_another_encoding_does_not_hide_all_sessions(postgres_server: Server, postgres: Postgres) -> None:
+    postgres_server.run("create database old owner app encoding 'SQL_ASCII' locale 'C' template template0")
+    dsn = postgres_server.dsn.replace("user=agent dbname=postgres", "user=app dbname=old")
+    try:
+        with psycopg.connect(dsn, autocommit=True, client_encoding="SQL_ASCII") as session:
+            session.pgconn.exec_(b"select 'caf\xe9'")
+
+            (seen,) = postgres.perform([postgres.all_sessions("main")])
+
+        assert {one["usename"]: one["query"] for one in seen.value}["app"] == r"select 'caf\xe9'"
+    finally:
+        postgres_server.run("drop database old with (force)")
+
+
 def test_a_role_that_sees_nothing_is_told_what_to_grant(postgres_server: Server) -> None:
     with (
         closing(Postgres({"main": postgres_server.dsn.replace("user=agent", "user=app")})) as postgres,

@@ -8,8 +8,11 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import closing
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import ClassVar
 
 import pytest
+import requests
 
 from agent.action import CannotReach, Holds, InProgress
 from agent.systems.vault import Vault
@@ -151,6 +154,62 @@ def test_a_sealed_server_is_said_with_its_mend(vault: Vault, bao: Bao) -> None:
             vault.knows_token("abc")
     finally:
         bao.unseal()
+
+
+class Ingress(BaseHTTPRequestHandler):
+    """A proxy that finds Vault for a login, and has lost it afterwards."""
+
+    bao: Bao
+    heard: ClassVar[list[str]] = []
+
+    def do_POST(self) -> None:
+        if self.path.endswith("/lookup-accessor"):
+            self.send_response(307)
+            self.send_header("Location", f"http://127.0.0.1:{self.server.server_port}/elsewhere")  # type: ignore[attr-defined]
+            self.send_header("Content-Length", "0")
+            self.end_headers()
+            return None
+        if self.path == "/elsewhere":
+            self.heard.append(self.headers.get("X-Vault-Token", ""))
+        body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
+        if not self.path.endswith("/login"):
+            return self._say(404, "text/html", b"<h1>404 Not Found</h1>")
+        answer = requests.post(self.bao.url + self.path, data=body, verify=self.bao.cert.as_posix(), timeout=5)
+        return self._say(answer.status_code, answer.headers["Content-Type"], answer.content)
+
+    do_GET = do_LIST = do_PUT = do_POST  # noqa: N815 - the names that http.server looks for
+
+    def _say(self, status: int, kind: str, body: bytes) -> None:
+        self.send_response(status)
+        self.send_header("Content-Type", kind)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+
+@pytest.fixture
+def behind(bao: Bao) -> Iterator[Vault]:
+    Ingress.bao = bao
+    with ThreadingHTTPServer(("127.0.0.1", 0), Ingress) as server:
+        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
+        thread.start()
+        with closing(Vault(bao.settings(url=f"http://127.0.0.1:{server.server_port}"))) as vault:
+            yield vault
+        server.shutdown()
+        thread.join()
+
+
+def test_a_404_that_is_not_vaults_own_does_not_mean_that_there_is_nothing_left(behind: Vault) -> None:
+    for one in (behind.prefix_empty("database/creds/app", since=1, of=3), behind.entity_disabled("some-id", "then")):
+        with pytest.raises(CannotReach, match="not Vault's; is the url right, or does a proxy answer in its place"):
+            perform(behind, one)
+
+
+def test_the_agents_token_follows_no_redirect_to_another_server(behind: Vault) -> None:
+    with pytest.raises(CannotReach, match="sends us to another server"):
+        perform(behind, behind.accessors_gone(accessors=("abc",)))
+
+    assert Ingress.heard == []
 
 
 def test_a_denial_names_the_path_and_no_new_login_is_tried(bao: Bao) -> None:
