@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import threading
-import time
-from collections import deque
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
@@ -12,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from agent.systems.container_api import Docker, inspect
 from agent.systems.container_group import Seen, listed
+from agent.systems.restart_counts import RestartCounts
 
 if TYPE_CHECKING:
     from docker import APIClient
@@ -42,32 +40,6 @@ class Restarts:
     count: int
 
 
-class Counts:
-    """Docker's restart counts over time, by the container's id."""
-
-    def __init__(self) -> None:
-        self._lock = threading.Lock()
-        self._seen: dict[str, deque[tuple[float, int]]] = {}
-
-    def note(self, container: str, count: int, span: timedelta) -> int:
-        """How far the count rose within the span; it starts from 0 again when a person starts the container."""
-        now = time.monotonic()
-        with self._lock:
-            seen = self._seen.setdefault(container, deque([(now, count)], maxlen=64))
-            if count < seen[-1][1]:
-                seen.clear()
-            if not seen or count != seen[-1][1]:
-                seen.append((now, count))
-            before = [old for at, old in seen if at < now - span.total_seconds()]
-            return count - (before[-1] if before else seen[0][1])
-
-    def keep(self, containers: set[str]) -> None:
-        """Forget all but these."""
-        with self._lock:
-            for gone in self._seen.keys() - containers:
-                del self._seen[gone]
-
-
 def healths(docker: Docker, names: Sequence[str]) -> list[Health]:
     """Of each named container, or of every one that has a health check and runs, where none is named."""
     with docker.to("ask for the health of containers") as api:
@@ -93,7 +65,7 @@ def _health(api: APIClient, name: str, seen: Seen | None) -> Health:
     return Health(name, found.get("Status") or "none", found.get("FailingStreak", 0), " ".join(last.split())[:_SAID])
 
 
-def restarts(docker: Docker, names: Sequence[str], span: timedelta, counts: Counts) -> list[Restarts]:
+def restarts(docker: Docker, names: Sequence[str], span: timedelta, counts: RestartCounts) -> list[Restarts]:
     """Of each named container, or of every one where none is named; counted from the first time it was asked about."""
     found = []
     with docker.to("ask how often containers were restarted") as api:

@@ -36,9 +36,10 @@ from agent.systems.container_group import (
     refuse_protected,
     together,
 )
-from agent.systems.container_health import Counts, Health, Restarts, healths, restarts
+from agent.systems.container_health import Health, Restarts, healths, restarts
 from agent.systems.container_isolation import PAUSED, Isolation
 from agent.systems.container_networks import Place, places
+from agent.systems.restart_counts import RestartCounts
 
 SOCKET: Final = "/run/docker.sock"
 PROTECTED: Final = "containment.protect"
@@ -83,7 +84,7 @@ class Containers(Isolation):
 
     def __init__(self, socket: str = SOCKET, protected_label: str = PROTECTED, within: timedelta = WITHIN) -> None:
         super().__init__(Docker(socket, within.total_seconds()), protected_label)
-        self._counts = Counts()
+        self._counts = RestartCounts()
 
     # Reading ----------------------------------------------------------------------------------------------------------------
 

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import threading
-import time
-from collections import deque
 from collections.abc import Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
@@ -14,6 +11,7 @@ from typing import Any, Final
 
 from agent.action import Call, CannotReach, Holds, System, call, slow
 from agent.systems import cgroup_filter, unit_changes, unit_filter, unit_starts
+from agent.systems.restart_counts import RestartCounts
 from agent.systems.system_bus import SYSTEM_BUS, Bus, open_bus
 from agent.systems.unit_commands import in_shell
 from agent.systems.unit_facts import (
@@ -58,8 +56,7 @@ class Units(System):
     def __init__(self, bus: str = SYSTEM_BUS, root: str = "/", long: timedelta = LONG) -> None:
         """`root` is where that systemd's files are found, /sys among them; `long` the patience with a stop or start."""
         self._bus, self._root, self._long = bus, Path(root), long
-        self._restarts: dict[str, deque[tuple[float, int]]] = {}
-        self._noting = threading.Lock()
+        self._restarts = RestartCounts()
 
     # States for checks --------------------------------------------------------------------------------------------
 
@@ -84,21 +81,9 @@ class Units(System):
         for asked, (_, _, load, active, sub, _, path, *_) in zip(names, listed, strict=True):
             service = load == "loaded" and asked.endswith(".service")
             result = _property(bus, path, "Result") if service and active == "failed" else ""
-            restarts = self._note(asked, _property(bus, path, "NRestarts"), restarts_within) if service else 0
+            restarts = self._restarts.note(asked, _property(bus, path, "NRestarts"), restarts_within) if service else 0
             found.append(UnitState(asked, load, active, sub, result, restarts))
         return found
-
-    def _note(self, name: str, count: int, span: timedelta) -> int:
-        """How far systemd's count rose within the span; it starts from 0 again when a person starts the unit."""
-        now = time.monotonic()
-        with self._noting:
-            seen = self._restarts.setdefault(name, deque([(now, count)], maxlen=64))
-            if count < seen[-1][1]:
-                seen.clear()
-            if not seen or count != seen[-1][1]:
-                seen.append((now, count))
-            before = [old for at, old in seen if at < now - span.total_seconds()]
-            return count - (before[-1] if before else seen[0][1])
 
     # Facts for plans ----------------------------------------------------------------------------------------------
 
