@@ -290,7 +290,7 @@ def _extended(turn: Turn, run: Run, action: Any) -> tuple[str, ...]:
     if run.dry or ttl is None:
         return ()
     until = turn.now + ttl.first.total_seconds() if ttl.first is not None else None
-    same = [one for one in turn.agent.state.in_force() if (one.action, one.target) == (action.name, aim(action))]
+    same = turn.agent.state.in_force_at(f"{action.name} {aim(action)}")
     short = [one for one in same if one.until is not None and one.confirm is None and (until is None or one.until + 1 < until)]
     for one in short:
         body = {"until": until, "actor": run.actor, "because": run.because}

@@ -10,7 +10,7 @@ from fnmatch import fnmatchcase
 from ipaddress import IPv4Network, IPv6Network
 from typing import Final
 
-from agent.action import Call, Change, Impact
+from agent.action import Action, Call, Change, spelled
 from agent.policy import Limits
 from agent.schema import spoken
 
@@ -113,11 +113,11 @@ def _relation(network: Network, line: Network) -> str:
     return f"lies in {line}" if line.prefixlen < network.prefixlen else f"contains {spoken(line)}"
 
 
-def needs_a_person(action: str, impact: Impact, command: str) -> Verdict:
-    """Nobody but a person decides on what loses something or stops a whole service; `command` is how."""
-    if impact != "destructive":
+def needs_a_person(action: Action) -> Verdict:
+    """Nobody but a person decides on what loses something or stops a whole service; the refusal says by which command."""
+    if action.impact != "destructive":
         return ALLOWED
-    return Verdict(False, f'{action} is destructive and waits for a person: {command} --why "…"')
+    return Verdict(False, f'{action.name} is destructive and waits for a person: {spelled(action)} --why "…"')
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from agent.action import Change, spelled
+from agent.action import Change
 from agent.guard import Tally, Verdict, needs_a_person, touches, within
 from agent.messages import Run
 from agent.policy import Limits
@@ -24,7 +24,7 @@ def judge(turn: Turn, run: Run, action: Any, changes: Sequence[Change]) -> Verdi
     never = {name: agent.settings.lists.get(name, ()) for name in (run.policy.guard.never if run.policy else ())}
     verdict = touches(changes, agent.lifelines, never, agent.settings.protected)
     if verdict.allowed and not _sure(run):
-        verdict = needs_a_person(action.name, action.impact, spelled(action))
+        verdict = needs_a_person(action)
     if not verdict.allowed:
         return verdict
     for whose, limits, name in (

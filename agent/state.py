@@ -55,6 +55,7 @@ class State:
     would: dict[str, Mitigation] = field(default_factory=dict)
     incident_of: dict[tuple[str, str], str] = field(default_factory=dict)
     holder: dict[str, str] = field(default_factory=dict)
+    aimed: dict[str, tuple[str, ...]] = field(default_factory=dict)
     ended: deque[str] = field(default_factory=deque)
     unanswered: dict[str, dict[str, Any]] = field(default_factory=dict)
     put_off: dict[str, dict[str, Any]] = field(default_factory=dict)
@@ -75,6 +76,11 @@ class State:
     def in_force(self) -> list[Mitigation]:
         """Every mitigation that the system should be holding now."""
         return [one for one in self.mitigations.values() if one.stage == "in_force"]
+
+    def in_force_at(self, aim: str) -> list[Mitigation]:
+        """Those of one action and target that the system should be holding now; found without a look at all others."""
+        held = (self.mitigations[name] for name in self.aimed.get(aim, ()))
+        return [one for one in held if one.stage == "in_force"]
 
     def incident_for(self, policy: str, target: str) -> Incident | None:
         """The latest incident of a policy and target, resolved ones included while they are at hand."""
@@ -213,7 +219,7 @@ def _in_force(state: State, record: Record, ts: float) -> None:
         return
     if mitigation.stage != "in_force" and mitigation.part == 0:
         _remember(state.repeats, mitigation.aim, (state.repeated(mitigation.aim, ts) + 1, ts))
-    state.holder[mitigation.key] = mitigation.id
+    _stands(state, mitigation)
     short = record.body["error"] if record.kind == "partly" else ""
     state.mitigations[mitigation.id] = mitigation._replace(stage="in_force", short=short)
     if mitigation.change.undo is None:
@@ -222,6 +228,18 @@ def _in_force(state: State, record: Record, ts: float) -> None:
     if incident and record.body.get("contains"):
         state.incidents[incident.id] = incident.moved("contained", ts)
         state.unanswered.pop(incident.id, None)
+
+
+def _stands(state: State, mitigation: Mitigation) -> None:
+    """Let it be found by what it holds, and by what it is about."""
+    state.holder[mitigation.key] = mitigation.id
+    _aim_at(state, mitigation)
+
+
+def _aim_at(state: State, mitigation: Mitigation) -> None:
+    aimed = state.aimed.get(mitigation.aim, ())
+    if mitigation.id not in aimed:
+        state.aimed[mitigation.aim] = (*aimed, mitigation.id)
 
 
 def _whole(state: State, record: Record) -> None:
@@ -246,6 +264,7 @@ def _stage(state: State, record: Record, ts: float) -> None:
         _left_alone(state, record, ts)
     else:
         state.holder.setdefault(mitigation.key, mitigation.id)
+        _aim_at(state, mitigation)
         state.mitigations[mitigation.id] = mitigation._replace(stage="in_force", until=record.body["until"])
 
 
@@ -268,6 +287,8 @@ def _end(state: State, record: Record, stage: Literal["lifted", "failed", "done"
     state.mitigations[mitigation.id] = mitigation._replace(stage=stage)
     if state.holder.get(mitigation.key) == mitigation.id:
         del state.holder[mitigation.key]
+    if others := tuple(one for one in state.aimed.pop(mitigation.aim, ()) if one != mitigation.id):
+        state.aimed[mitigation.aim] = others
     _let_go(state, mitigation.id)
 
 
@@ -353,5 +374,5 @@ def restore(plain: Mapping[str, Any] | None, systems: Mapping[str, type[System]]
             mitigation = Mitigation(**{**one, "change": change, "key": _key(change)})
             getattr(state, name)[mitigation.id] = mitigation
             if mitigation.stage in ("in_force", "lifting"):
-                state.holder[mitigation.key] = mitigation.id
+                _stands(state, mitigation)
     return state
