@@ -4,28 +4,44 @@ from __future__ import annotations
 
 import shutil
 import subprocess
+from collections.abc import Sequence
+from typing import Final
 
 from agent.action import CannotReach
+
+WITHIN: Final = 10.0
+"""Seconds that nft may take; it reads every interval set of the host before it begins."""
 
 
 def run(script: str) -> None:
     """Load a script as one transaction: all of it, or nothing.
 
     Raises:
+        CannotReach: as in `ask`.
+    """
+    ask(("-f", "-"), script, "load the ruleset")
+
+
+def ask(words: Sequence[str], script: str = "", what: str = "") -> str:
+    """What nft prints when it is called with these words; `what` says for errors what it is for.
+
+    Raises:
         CannotReach: there is no nft, it takes longer than 10 s, or it refuses; with its first line.
     """
+    what = what or f"run nft {' '.join(words)}"
     command = find()
     if command is None:
         raise CannotReach(missing())
     try:
-        done = subprocess.run([command, "-f", "-"], input=script, text=True, capture_output=True, timeout=10, check=False)
+        done = subprocess.run([command, *words], input=script, text=True, capture_output=True, timeout=WITHIN, check=False)
     except subprocess.TimeoutExpired:
-        raise CannotReach("cannot load the ruleset: nft did not end within 10 s") from None
+        raise CannotReach(f"cannot {what}: nft did not end within {WITHIN:g} s") from None
     except OSError as error:
-        raise CannotReach(f"cannot load the ruleset: {command}: {error.strerror}") from None
+        raise CannotReach(f"cannot {what}: {command}: {error.strerror}") from None
     if done.returncode:
         said = [line.partition("Error: ")[2] for line in done.stderr.splitlines() if "Error: " in line]
-        raise CannotReach(f"cannot load the ruleset: nft says: {(said or [done.stderr.strip()])[0]}")
+        raise CannotReach(f"cannot {what}: nft says: {(said or [done.stderr.strip()])[0]}")
+    return done.stdout
 
 
 def find() -> str | None:

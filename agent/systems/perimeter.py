@@ -19,7 +19,7 @@ from typing import Any, Final
 from agent.action import Call, CannotReach, Holds, Protected, System, call, slow
 from agent.schema import Duration, address
 from agent.systems import host as this_host
-from agent.systems import perimeter_kernel, sock_diag
+from agent.systems import nft, perimeter_kernel, sock_diag
 from agent.systems.host import Host
 from agent.systems.netlink import Refused
 from agent.systems.perimeter_kernel import Seen, look
@@ -60,10 +60,10 @@ class Perimeter(System):
         with self._lock:
             seen = look()
             _refuse_another(seen)
-            perimeter_kernel.run(["-f", "-"], text(wanted, ttl, seen.chains, fresh=not seen.ours))
+            nft.ask(["-f", "-"], text(wanted, ttl, seen.chains, fresh=not seen.ours))
             seconds, left = math.inf if ttl is None else ttl.total_seconds(), look().left
             if left != seconds and not abs(left - seconds) < 1:
-                perimeter_kernel.run(["-f", "-"], rearmed(ttl))
+                nft.ask(["-f", "-"], rearmed(ttl))
 
     @call
     @slow(10)
@@ -73,7 +73,7 @@ class Perimeter(System):
             if not look().ours:
                 return
             try:
-                perimeter_kernel.run(["delete", "table", "inet", TABLE])
+                nft.ask(["delete", "table", "inet", TABLE])
             except CannotReach:
                 if look().ours:  # else somebody removed it in the same moment
                     raise
@@ -105,7 +105,7 @@ class Perimeter(System):
     @slow(10)
     def ruleset(self) -> str:
         """Everybody's rules as nft lists them, without the elements of their sets, at most 256 KiB."""
-        return perimeter_kernel.run(["--terse", "list", "ruleset"])[:MOST_TEXT]
+        return nft.ask(["--terse", "list", "ruleset"])[:MOST_TEXT]
 
     # What can be asked -------------------------------------------------------------------------------------------------
 
@@ -149,7 +149,7 @@ class Perimeter(System):
             raise Protected(f"cannot isolate this host: {'; '.join(wrong)}")
         if seen := _look_if_allowed():
             _refuse_another(seen)
-            perimeter_kernel.run(["--check", "-f", "-"], text(openings, None, seen.chains))
+            nft.ask(["--check", "-f", "-"], text(openings, None, seen.chains))
 
     def native(self, one: Call) -> str:
         """The call as nft commands; the whole ruleset where it is loaded."""

@@ -4,22 +4,18 @@ from __future__ import annotations
 
 import math
 import socket
-import subprocess
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-from agent.action import CannotReach
 from agent.schema import address
-from agent.systems import nft
 from agent.systems.netlink import Netlink
 from agent.systems.netlink_format import Element, attributes
 from agent.systems.perimeter_rules import FAMILIES, REFUSED, TABLE, Opening
 from agent.systems.ruleset import OWNER
 
 _TRIES: Final = 5
-_NFT: Final = 10.0
 _PROBES: Final = {socket.AF_INET: "192.0.2.254", socket.AF_INET6: "2001:db8::fe"}
 """Documentation addresses (RFC 5737, RFC 3849), which belong to nobody."""
 _DISCARD: Final = 9
@@ -144,24 +140,3 @@ def _refusal(name: str, one: Element) -> dict[str, Any]:
     if name.startswith("refused_to"):
         return {**said, "port": int.from_bytes(one.key[width + 4 : width + 6], "big"), **counted}
     return {**said, **counted}
-
-
-def run(words: Sequence[str], script: str = "") -> str:
-    """Run nft and return what it prints; a script is one transaction: all of it, or nothing.
-
-    Raises:
-        CannotReach: there is no nft, it takes longer than 10 s, or it refuses; with its first line.
-    """
-    command = nft.find()
-    if command is None:
-        raise CannotReach(nft.missing())
-    try:
-        done = subprocess.run([command, *words], input=script, text=True, capture_output=True, timeout=_NFT, check=False)
-    except subprocess.TimeoutExpired:
-        raise CannotReach(f"cannot run nft {' '.join(words)}: it did not end within {_NFT:g} s") from None
-    except OSError as error:
-        raise CannotReach(f"cannot run {command}: {error.strerror}") from None
-    if done.returncode:
-        said = [line.partition("Error: ")[2] for line in done.stderr.splitlines() if "Error: " in line]
-        raise CannotReach(f"cannot run nft {' '.join(words)}: it says: {(said or [done.stderr.strip()])[0]}")
-    return done.stdout

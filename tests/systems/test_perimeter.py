@@ -12,7 +12,6 @@ from datetime import timedelta
 import pytest
 
 from agent.action import Answer, Holds
-from agent.systems import perimeter_kernel
 from agent.systems.perimeter import Opening, Perimeter
 from agent.systems.perimeter_rules import rearmed, tidy
 from tests.network import Network, ip, nft, ruleset
@@ -197,7 +196,7 @@ def test_on_a_kernel_that_keeps_the_time_of_an_element_it_is_replaced(perimeter:
     """Before Linux 6.12, adding an element again changes nothing."""
     close(perimeter, HOUR * 4)
 
-    perimeter_kernel.run(["-f", "-"], rearmed(HOUR))
+    nft(rearmed(HOUR))
 
     assert perimeter.closed(tidy(OPENINGS), HOUR)
     assert not perimeter.closed(tidy(OPENINGS), HOUR * 2)
