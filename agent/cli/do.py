@@ -94,11 +94,12 @@ def do(given: Given, *, action: str, params: tuple[str, ...], why: str, yes: boo
     The guard judges it as it judges policies. Lists are written with commas: ports=80,443.
     """
     values = dict(_pair(one) for one in params)
+    impact = plan.bind(action, values).impact  # a mistyped name or value is told before anything else is asked for
     if not why and not dry_run:
         raise Stop(Exit.USAGE, f'cannot do {action}: a person\'s order needs a reason\nAdd --why "…", or --dry-run to only look.')
     if dry_run:
         return rehearsal(given, action, values, exit_code=exit_code)
-    if not yes:
+    if not yes and impact != "mild":
         _ask_first(given, action, values)
     return carry_out(given, action, values, why=why, sure=True)
 
@@ -113,8 +114,6 @@ def _pair(text: str) -> tuple[str, str]:
 
 def _ask_first(given: Given, action: str, params: Mapping[str, str]) -> None:
     """What is more than mild is shown first, and done only after a person typed its target."""
-    if plan.bind(action, params).impact == "mild":
-        return
     found = plan.rehearse(given, action, params)
     if not given.json:
         plan.tell(given, found, exit_code=False)
