@@ -11,27 +11,20 @@ import logging
 import queue
 import signal
 import time
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Any, Final
 
-from agent import flow, questions, rounds, sdnotify, state
-from agent.action import CannotReach, System, from_text
+from agent import flow, rounds, sdnotify, state
 from agent.check import events
 from agent.control import Control
+from agent.desk import Desk, Parts, bug
 from agent.dispatch import Outside, carry_out
 from agent.event import Event
-from agent.evidence.journal import Journal
-from agent.execute import Keep
-from agent.grammar.problem import Problems
-from agent.guard import Lifelines
-from agent.messages import Asked, Effect, Learnt, Message, Note, Reply, Seen, Started, Tick
+from agent.messages import Asked, Effect, Message, Note, Reply, Seen, Started, Tick
 from agent.record import Record
-from agent.schedule import Answered, Schedule
+from agent.schedule import Answered
 from agent.sensing import Sensing
-from agent.streams.sensor import Batch, Sensor
-from agent.turn import Agent, Reread, Turn, looks, watching
+from agent.streams.sensor import Batch
+from agent.turn import Turn, watching
 from agent.upkeep import Upkeep
 from agent.workers import Crashed, Finished, Lanes
 
@@ -56,27 +49,6 @@ CYCLES: Final = (50_000, 20, 100)
 offenders leaves in the state, which holds none: a third of the burst's time."""
 
 
-@dataclass
-class Parts:
-    """Everything the daemon is made of; wiring.py gathers it. `told` hears of every record after its commit."""
-
-    agent: Agent
-    journal: Journal
-    systems: Mapping[str, System]
-    sensors: Mapping[str, Sensor]
-    schedule: Schedule
-    actions: Mapping[str, type[Any]]
-    socket: Path
-    reread: Callable[[], Reread]
-    lifelines: Callable[[], Lifelines]
-    state_kinds: frozenset[str]
-    version: str
-    ship: Callable[[str], str]
-    told: Callable[[float, Record], None]
-    keep: Keep
-    saw: Callable[[Event], None] | None = None
-
-
 class Daemon:
     """The running agent."""
 
@@ -96,8 +68,7 @@ class Daemon:
         self._outside = Outside(parts.systems, self._lanes, parts.keep, self.upkeep.count)
         self._sensing = Sensing(parts.sensors, self._mailbox, self._position, self._wanted)
         self._said: set[str] = set()
-        self._up, self._lines, self._problems = time.time(), 0, ""
-        self._restart: tuple[str, ...] = ()
+        self._desk = Desk(parts, self._step, self._sensing, self.upkeep)
 
     # Life -----------------------------------------------------------------------------------------------------------------
 
@@ -127,7 +98,7 @@ class Daemon:
         self._control = Control(self.parts.socket, self._mailbox.put)
         self._warm()
         now = time.time()
-        self._finish_turn([*flow.step(self.agent, Started(self.parts.version), now), self._live("at start")], now)
+        self._finish_turn([*flow.step(self.agent, Started(self.parts.version), now), self._desk.live("at start")], now)
         self.upkeep.begin()
         self._sensing.begin()
         self._await_sensors()
@@ -150,10 +121,6 @@ class Daemon:
         since = time.time() - self.agent.watch.longest()
         for event in reversed(self.journal.events(since=since, limit=WARMED, newest_first=True)):
             self.agent.watch.feed(event, event.seen)
-
-    def _live(self, because: str) -> Note:
-        named = [{"name": name, "digest": one.digest} for name, one in self.agent.policies.items()]
-        return Note(Record("policies", {"policies": named, "because": because}))
 
     def _stop(self) -> None:
         self._stopping = "asked to stop"
@@ -216,7 +183,7 @@ class Daemon:
             return self._take(item, now)
         except Exception as error:  # one of the three places: the daemon's loop
             log.exception("a bug in the agent: %s was not worked off", type(item).__name__)
-            return [_bug(item, error)]
+            return [bug(item, error)]
 
     def _take(self, item: Any, now: float) -> list[Effect]:
         match item:
@@ -230,7 +197,7 @@ class Daemon:
                 one = self.parts.schedule.answered(item, now)
                 return self._look(events(one.name, one.question, one.answers, now), now)
             case Asked():
-                return self._asked(item, now)
+                return self._desk.take(item, now)
             case Crashed():
                 bug = self._sensing.ended(item, time.monotonic())
                 return [Note(Record("bug", {"error": bug}))] if bug else []
@@ -238,7 +205,7 @@ class Daemon:
                 self._stop()
                 return []
             case "reload":
-                return self._reload(now)
+                return self._desk.reload(now)
             case _:
                 return self._step(item, now)
 
@@ -248,12 +215,12 @@ class Daemon:
             flow.work(turn, message)
         except Exception as error:  # the same place: the daemon's loop
             log.exception("a bug in the agent: %s was worked off in part", type(message).__name__)
-            turn.effects.append(_bug(message, error))
+            turn.effects.append(bug(message, error))
         return turn.effects
 
     def _seen(self, batch: Batch, now: float) -> list[Effect]:
         self._sensing.taken()
-        self._lines += batch.lines
+        self._desk.lines += batch.lines
         if batch.position:
             self._positions[batch.source] = batch.position
         wanted = self.agent.watch.wants()
@@ -272,28 +239,8 @@ class Daemon:
         carry_out(effects, self._outside, time.monotonic())
         for one in effects:
             if isinstance(one, Reply) and self._control:
-                self._control.answer(self._answered(one, now))
+                self._control.answer(self._desk.answered(one, now))
         self._tell(effects, now)
-
-    def _answered(self, one: Reply, now: float) -> Reply:
-        try:
-            return replace(one, body={**one.body, **questions.answer(self._facts(), one.asked, now)})
-        except Exception as error:  # the same place: the daemon's loop
-            log.exception("a bug in the agent: %s was not answered", one.asked.verb)
-            return replace(one, body={"error": f"a bug in the agent: {type(error).__name__}: {error}; its log has more"})
-
-    def _facts(self) -> questions.Facts:
-        about = {
-            "version": self.parts.version,
-            "up": self._up,
-            "lines": self._lines,
-            "records": self.journal.size,
-            "problems": self._problems,
-            "sensors": sorted(self.parts.sensors),
-            "blind": self._sensing.blind,
-        }
-        newest = lambda since, limit: self.journal.events(since=since, limit=limit, newest_first=True)  # noqa: E731
-        return questions.Facts(self.agent, self.parts.schedule, self.upkeep.counters, newest, about)
 
     def _commit(self, effects: list[Effect], now: float) -> None:
         records = [one.record for one in effects if isinstance(one, Note)]
@@ -334,59 +281,3 @@ class Daemon:
             if sentence and sentence not in self._said:
                 log.log(logging.WARNING if sentence == self.journal.warning else logging.INFO, "%s", sentence)
         self._said = {went, self.journal.warning}
-
-    def _reload(self, now: float) -> list[Effect]:
-        """Read the policies again; a set with a single problem changes nothing."""
-        sdnotify.reloading()
-        try:
-            fresh, lifelines = self.parts.reread(), self.parts.lifelines()
-        except (Problems, CannotReach, OSError) as error:
-            self._problems = str(error)
-            log.error("the policies of before stay live:\n%s", error)
-            count = sum(one.level == "error" for one in getattr(error, "found", ())) or 1
-            sdnotify.notify("READY=1", "STATUS=watching; the policy files have problems, the policies of before are live")
-            return [Note(Record("policies_refused", {"problems": count, "first": str(error).splitlines()[0]}))]
-        wanted = self.agent.watch.wants()
-        self.agent.settings, self.agent.policies = fresh.settings, {one.name: one for one in fresh.policies}
-        self.agent.watch = watching(self.agent)
-        self._rewant(wanted)
-        self._problems, self._restart = "", fresh.restart
-        sdnotify.notify("READY=1", "STATUS=watching")
-        return [self._live("reloaded"), *self._step(Learnt(lifelines, self.agent.reading + 1), now)]
-
-    def _rewant(self, before: frozenset[str]) -> None:
-        """Have sensors start again from where they are when other kinds of events are wanted now."""
-        if before != self.agent.watch.wants():
-            self._sensing.renew()
-
-    def _asked(self, asked: Asked, now: float) -> list[Effect]:
-        """Questions are answered here, those about the systems after a fresh look; orders go through flow.step."""
-        if asked.verb in questions.FRESH and (held := self.agent.state.in_force()):
-            return [*looks(self.agent, held, asked)]
-        if asked.verb in questions.ALL:
-            return [Reply(asked, {})]
-        if asked.verb == "reload":
-            effects = self._reload(now)
-            result = "failed" if self._problems else "reloaded"
-            return [*effects, Reply(asked, {"result": result, "error": self._problems, "restart": list(self._restart)})]
-        if asked.verb == "mode":
-            before = self.agent.watch.wants()
-            effects = self._step(asked, now)
-            self._rewant(before)
-            return effects
-        if asked.verb == "do":
-            try:
-                asked = replace(asked, body={**asked.body, "action": self._action(asked.body)})
-            except ValueError as error:
-                return [Reply(asked, {"result": "usage", "problem": str(error)})]
-        return self._step(asked, now)
-
-    def _action(self, body: Mapping[str, Any]) -> Any:
-        name = body.get("action", "")
-        if name not in self.parts.actions:
-            raise ValueError(f"no action `{name}`; known: {', '.join(sorted(self.parts.actions))}")
-        return from_text(self.parts.actions[name], body.get("params", {}))
-
-
-def _bug(item: Any, error: Exception) -> Note:
-    return Note(Record("bug", {"error": f"{type(error).__name__}: {error}", "item": type(item).__name__}))

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from dataclasses import replace
+from typing import Final
 
 from agent.drift import for_the_rest
 from agent.incident import Mitigation
 from agent.lifting import free, lift
 from agent.messages import Asked, Heal, Healed, Plan, Reply, Run
 from agent.turn import Agent, Turn, aim, lasting, watching
+
+ORDERS: Final[Mapping[str, Callable[[Turn, Asked], None]]] = {}
+"""What else people can order, by verb: each book's module brings its own."""
 
 _BUSY = "it is being changed at this moment; try again in a few seconds"
 
@@ -33,6 +38,8 @@ def asked(turn: Turn, message: Asked) -> None:
             turn.do(Reply(message, {"result": "resumed" if was else "nothing"}))
         case "mode":
             _mode(turn, message)
+        case verb if verb in ORDERS:
+            ORDERS[verb](turn, message)
         case _:
             turn.do(Reply(message, {"result": "failed", "error": f"cannot {message.verb}: this agent knows no such order"}))
 

@@ -7,11 +7,12 @@ read again. So what the agent knows and what the evidence says cannot drift apar
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final, Literal, TypeVar
 
 from agent.action import Change, System, read_change
+from agent.book import Book
 from agent.incident import Incident, Mitigation
 from agent.policy import Mode
 from agent.record import Record
@@ -68,6 +69,11 @@ class State:
     last_incident: int = 0
     last_mitigation: int = 0
 
+    @property
+    def books(self) -> Mapping[str, Book]:
+        """What has records of its own, by name."""
+        return {name: getattr(self, name) for name in BOOKS}
+
     def holding(self, key: str) -> Mitigation | None:
         """The mitigation that holds this now, or None."""
         found = self.holder.get(key)
@@ -91,6 +97,13 @@ class State:
         """How often this was in force before, within 30 days."""
         count, last = self.repeats.get(key, (0, 0.0))
         return count if now - last < REPEAT_WITHIN else 0
+
+
+BOOKS: Final[Mapping[str, type[Book]]] = {}
+"""The state's books: its fields of these names."""
+_KINDS: Final = frozenset(kind for book in BOOKS.values() for kind in book.kinds)
+BOOKS_OF: Final = {kind: tuple(name for name, book in BOOKS.items() if kind in book.kinds) for kind in _KINDS}
+"""The books that change with a kind of record."""
 
 
 def would_be(whose: str) -> str:
@@ -134,6 +147,9 @@ def fold(state: State, record: Record, ts: float) -> None:  # noqa: C901, PLR091
             state.pause = Pause(record.body["until"], record.body["actor"], record.body["why"])
         case "resumed":
             state.pause = None
+        case kind:
+            for book in BOOKS_OF.get(kind, ()):
+                getattr(state, book).fold(record, ts)
 
 
 def _sentence(record: Record) -> str:
@@ -342,7 +358,8 @@ def snapshot(state: State) -> dict[str, Any]:
     plain = {name: getattr(state, name) for name in _PLAIN} | {name: list(getattr(state, name).items()) for name in _BY_NAME}
     incidents = [one._asdict() for one in state.incidents.values()]
     held = {name: [_plain(one) for one in getattr(state, name).values()] for name in ("mitigations", "would")}
-    return {**plain, "incidents": incidents, **held, "ended": list(state.ended)}
+    books = [[name, book.plain()] for name, book in state.books.items()]
+    return {**plain, "incidents": incidents, **held, "ended": list(state.ended), "books": books}
 
 
 def _plain(one: Mitigation) -> dict[str, Any]:
@@ -364,6 +381,9 @@ def restore(plain: Mapping[str, Any] | None, systems: Mapping[str, type[System]]
     state.pause = Pause(**plain["pause"]) if plain["pause"] else None
     state.repeats = {key: (count, last) for key, (count, last) in state.repeats.items()}
     state.ended = deque(plain["ended"])
+    for name, book in plain.get("books", ()):
+        if name in BOOKS:
+            getattr(state, name).restore(book)
     for one in plain["incidents"]:
         incident = Incident(**{**one, "mitigations": tuple(one["mitigations"]), "told": tuple(one.get("told", ()))})
         state.incidents[incident.id] = incident

@@ -149,7 +149,8 @@ def build(
         CannotReach: the state directory cannot be written, or a secret cannot be read.
         CannotUseJournal, CannotUseKey: the evidence cannot be kept.
     """
-    from agent.daemon import CYCLES, Daemon, Parts
+    from agent.daemon import CYCLES, Daemon
+    from agent.desk import Parts
     from agent.evidence import ship
     from agent.schedule import Schedule, Scheduled
     from agent.turn import Agent, Reread

@@ -1,0 +1,141 @@
+"""The desk where people are answered: questions, orders, and a reload of what they wrote. Belongs to the owner's thread."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from agent import questions, sdnotify
+from agent.action import CannotReach, System, from_text
+from agent.event import Event
+from agent.evidence.journal import Journal
+from agent.execute import Keep
+from agent.grammar.problem import Problems
+from agent.guard import Lifelines
+from agent.messages import Asked, Effect, Learnt, Message, Note, Reply
+from agent.record import Record
+from agent.schedule import Schedule
+from agent.sensing import Sensing
+from agent.streams.sensor import Sensor
+from agent.turn import Agent, Reread, looks, watching
+from agent.upkeep import Upkeep
+
+log = logging.getLogger("agent")
+
+
+@dataclass
+class Parts:
+    """Everything the daemon is made of; wiring.py gathers it. `told` hears of every record after its commit."""
+
+    agent: Agent
+    journal: Journal
+    systems: Mapping[str, System]
+    sensors: Mapping[str, Sensor]
+    schedule: Schedule
+    actions: Mapping[str, type[Any]]
+    socket: Path
+    reread: Callable[[], Reread]
+    lifelines: Callable[[], Lifelines]
+    state_kinds: frozenset[str]
+    version: str
+    ship: Callable[[str], str]
+    told: Callable[[float, Record], None]
+    keep: Keep
+    saw: Callable[[Event], None] | None = None
+
+
+class Desk:
+    """Answers one person after the other. `step` works a message into the state; `lines` counts what sensors have read."""
+
+    def __init__(self, parts: Parts, step: Callable[[Message, float], list[Effect]], sensing: Sensing, upkeep: Upkeep) -> None:
+        """Nobody has asked yet."""
+        self._parts, self._agent, self._step, self._sensing, self._upkeep = parts, parts.agent, step, sensing, upkeep
+        self._up, self.lines, self._problems = time.time(), 0, ""
+        self._restart: tuple[str, ...] = ()
+
+    def live(self, because: str) -> Note:
+        """The record of which policies count from here on."""
+        named = [{"name": name, "digest": one.digest} for name, one in self._agent.policies.items()]
+        return Note(Record("policies", {"policies": named, "because": because}))
+
+    def answered(self, one: Reply, now: float) -> Reply:
+        """The reply with what its question asked for."""
+        try:
+            return replace(one, body={**one.body, **questions.answer(self._facts(), one.asked, now)})
+        except Exception as error:  # the same place: the daemon's loop
+            log.exception("a bug in the agent: %s was not answered", one.asked.verb)
+            return replace(one, body={"error": f"a bug in the agent: {type(error).__name__}: {error}; its log has more"})
+
+    def _facts(self) -> questions.Facts:
+        about = {
+            "version": self._parts.version,
+            "up": self._up,
+            "lines": self.lines,
+            "records": self._parts.journal.size,
+            "problems": self._problems,
+            "sensors": sorted(self._parts.sensors),
+            "blind": self._sensing.blind,
+        }
+        newest = lambda since, limit: self._parts.journal.events(since=since, limit=limit, newest_first=True)  # noqa: E731
+        return questions.Facts(self._agent, self._parts.schedule, self._upkeep.counters, newest, about)
+
+    def reload(self, now: float) -> list[Effect]:
+        """Read the policies again; a set with a single problem changes nothing."""
+        sdnotify.reloading()
+        try:
+            fresh, lifelines = self._parts.reread(), self._parts.lifelines()
+        except (Problems, CannotReach, OSError) as error:
+            self._problems = str(error)
+            log.error("the policies of before stay live:\n%s", error)
+            count = sum(one.level == "error" for one in getattr(error, "found", ())) or 1
+            sdnotify.notify("READY=1", "STATUS=watching; the policy files have problems, the policies of before are live")
+            return [Note(Record("policies_refused", {"problems": count, "first": str(error).splitlines()[0]}))]
+        wanted = self._agent.watch.wants()
+        self._agent.settings, self._agent.policies = fresh.settings, {one.name: one for one in fresh.policies}
+        self._agent.watch = watching(self._agent)
+        self._rewant(wanted)
+        self._problems, self._restart = "", fresh.restart
+        sdnotify.notify("READY=1", "STATUS=watching")
+        return [self.live("reloaded"), *self._step(Learnt(lifelines, self._agent.reading + 1), now)]
+
+    def _rewant(self, before: frozenset[str]) -> None:
+        """Have sensors start again from where they are when other kinds of events are wanted now."""
+        if before != self._agent.watch.wants():
+            self._sensing.renew()
+
+    def take(self, asked: Asked, now: float) -> list[Effect]:
+        """Questions are answered here, those about the systems after a fresh look; orders go through flow.step."""
+        if asked.verb in questions.FRESH and (held := self._agent.state.in_force()):
+            return [*looks(self._agent, held, asked)]
+        if asked.verb in questions.ALL:
+            return [Reply(asked, {})]
+        if asked.verb == "reload":
+            effects = self.reload(now)
+            result = "failed" if self._problems else "reloaded"
+            return [*effects, Reply(asked, {"result": result, "error": self._problems, "restart": list(self._restart)})]
+        if asked.verb == "mode":
+            before = self._agent.watch.wants()
+            effects = self._step(asked, now)
+            self._rewant(before)
+            return effects
+        if asked.verb == "do":
+            try:
+                asked = replace(asked, body={**asked.body, "action": self._action(asked.body)})
+            except ValueError as error:
+                return [Reply(asked, {"result": "usage", "problem": str(error)})]
+        return self._step(asked, now)
+
+    def _action(self, body: Mapping[str, Any]) -> Any:
+        name = body.get("action", "")
+        if name not in self._parts.actions:
+            raise ValueError(f"no action `{name}`; known: {', '.join(sorted(self._parts.actions))}")
+        return from_text(self._parts.actions[name], body.get("params", {}))
+
+
+def bug(item: Any, error: Exception) -> Note:
+    """The record of a bug in the agent: what was being worked off, and what went wrong."""
+    return Note(Record("bug", {"error": f"{type(error).__name__}: {error}", "item": type(item).__name__}))
