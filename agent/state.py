@@ -7,7 +7,7 @@ read again. So what the agent knows and what the evidence says cannot drift apar
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final, Literal, TypeVar
 
