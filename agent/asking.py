@@ -68,6 +68,15 @@ class Pause(TypedDict):
 
 
 @with_config(STRICT)
+class Approve(TypedDict):
+    """Which question, the plan that was shown, and why yes."""
+
+    what: Text
+    plan: NotRequired[Text]
+    why: Reason
+
+
+@with_config(STRICT)
 class SetMode(TypedDict):
     """A policy and the mode it gets until the next order."""
 
@@ -78,13 +87,15 @@ class SetMode(TypedDict):
 BODIES: Final[Mapping[str, TypeAdapter[Any]]] = {
     verb: TypeAdapter(body)
     for verb, body in {
-        **dict.fromkeys(("ping", "status", "policies", "checks", "resume", "reload"), Nothing),
+        **dict.fromkeys(("ping", "status", "policies", "checks", "approvals", "resume", "reload"), Nothing),
         **dict.fromkeys(("mitigations", "incidents"), Listing),
         "events": Events,
         "why": Why,
         "do": Do,
         "undo": Undo,
         "confirm": Undo,
+        "approve": Approve,
+        "deny": Undo,
         "pause": Pause,
         "mode": SetMode,
     }.items()

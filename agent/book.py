@@ -24,3 +24,6 @@ class Book(Protocol):
 
     def restore(self, plain: Any) -> None:
         """Be again what `plain` said."""
+
+    def shift(self, by: float) -> None:
+        """The host's clock jumped by so many seconds: move every time that is kept, so that what was to last an hour does."""

@@ -25,6 +25,7 @@ PATIENCE: Final = 70
 """Seconds a question may wait for its answer."""
 LONGEST_PATH: Final = 107
 """Bytes that Linux takes for the name of a unix socket (unix(7))."""
+_UNSET: Final = 0xFFFFFFFF
 STOPPING: Final = {"error": "the agent is stopping"}
 
 
@@ -86,7 +87,7 @@ class Control:
             return "400 Bad Request", {"error": "the request must be a JSON object"}
         if wrong := problem(verb, body):
             return "400 Bad Request", {"problem": wrong}
-        asked = Asked(verb, body, _actor(environ.get("X_REMOTE_UID")), next(self._tickets))
+        asked = Asked(verb, body, _actor(environ.get("X_REMOTE_UID"), environ.get("X_REMOTE_PID")), next(self._tickets))
         waiting = self._waiting[asked.ticket] = queue.SimpleQueue()
         if self._closed:
             return "503 Service Unavailable", STOPPING
@@ -106,13 +107,29 @@ def _why_not(path: Path, error: OSError) -> str:
     return f"cannot listen on {path}: {error}; is its directory there, and may this user write it?"
 
 
-def _actor(uid: Any) -> str:
+def _actor(uid: Any, pid: Any) -> str:
+    """Who asks, by name; after sudo it is the person who logged in, whom the kernel remembers (loginuid, audit(8))."""
     if uid is None:
         return "unknown"
+    if int(uid) == 0 and (person := _logged_in(pid)):
+        return f"{_name(person)} (uid 0, logged in as {person})"
+    return f"{_name(int(uid))} (uid {uid})"
+
+
+def _name(uid: int) -> str:
     try:
-        return f"{pwd.getpwuid(int(uid)).pw_name} (uid {uid})"
+        return pwd.getpwuid(uid).pw_name
     except KeyError:
         return f"uid {uid}"
+
+
+def _logged_in(pid: Any) -> int:
+    """The uid that somebody's session began with; 0 where nobody logged in, or the kernel keeps no such thing."""
+    try:
+        found = int(Path(f"/proc/{int(pid)}/loginuid").read_text(encoding="ascii"))
+    except (OSError, TypeError, ValueError):
+        return 0
+    return 0 if found == _UNSET else found
 
 
 def _clear(path: Path) -> None:

@@ -13,7 +13,7 @@ import signal
 import time
 from typing import Any, Final
 
-from agent import flow, rounds, sdnotify, state
+from agent import flow, rounds, sdnotify, snapshot
 from agent.check import events
 from agent.control import Control
 from agent.desk import Desk, Parts, bug
@@ -135,7 +135,7 @@ class Daemon:
         stopped: list[Effect] = [Note(Record("stopped", {"because": self._stopping}))]
         self._commit(stopped, time.time())
         self._tell(stopped, time.time())
-        self.journal.save_snapshot(state.snapshot(self.agent.state))
+        self.journal.save_snapshot(snapshot.snapshot(self.agent.state))
         self._ship(time.time())
 
     # One turn -------------------------------------------------------------------------------------------------------------
@@ -157,13 +157,13 @@ class Daemon:
         try:
             items = [self._mailbox.get(timeout=self._patience())]
         except queue.Empty:
-            return []
+            items = []
         while len(items) < A_TURN:
             try:
                 items.append(self._mailbox.get_nowait())
             except queue.Empty:
                 break
-        return items
+        return self._sensing.in_turn(items)
 
     def _patience(self) -> float:
         """Seconds until something is due even if nobody writes."""
@@ -172,6 +172,7 @@ class Daemon:
         waits += [self._flush_at - time.monotonic()] if self._events or self._positions else []
         waits += [0.1] if self._lanes.busy or self._stopping else []
         waits += [self._sign_at - time.monotonic()] if self._signs else []
+        waits += [0.0] if self._sensing.waiting else []
         return max(0.0, min(waits))
 
     def _next_round(self) -> float:
@@ -219,7 +220,7 @@ class Daemon:
         return turn.effects
 
     def _seen(self, batch: Batch, now: float) -> list[Effect]:
-        self._sensing.taken()
+        self._sensing.taken(batch)
         self._desk.lines += batch.lines
         if batch.position:
             self._positions[batch.source] = batch.position
@@ -268,7 +269,7 @@ class Daemon:
             self._ship(now)
             self.journal.prune(now)
         if self.journal.size >= self._snapshot_at:
-            self.journal.save_snapshot(state.snapshot(self.agent.state))
+            self.journal.save_snapshot(snapshot.snapshot(self.agent.state))
             self._snapshot_at = self.journal.size + SNAPSHOT
         if self._signs and time.monotonic() >= self._sign_at:
             sdnotify.notify("WATCHDOG=1")

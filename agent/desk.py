@@ -122,12 +122,20 @@ class Desk:
             effects = self._step(asked, now)
             self._rewant(before)
             return effects
+        try:
+            return self._step(self._typed(asked), now)
+        except ValueError as error:
+            return [Reply(asked, {"result": "usage", "problem": str(error)})]
+
+    def _typed(self, asked: Asked) -> Asked:
+        """The order with its action: the one it names, or the one of the question that it answers."""
         if asked.verb == "do":
-            try:
-                asked = replace(asked, body={**asked.body, "action": self._action(asked.body)})
-            except ValueError as error:
-                return [Reply(asked, {"result": "usage", "problem": str(error)})]
-        return self._step(asked, now)
+            return replace(asked, body={**asked.body, "action": self._action(asked.body)})
+        one = self._agent.state.approvals.all.get(str(asked.body.get("what"))) if asked.verb == "approve" else None
+        if one is None:
+            return asked
+        params = dict(word.partition("=")[::2] for word in one.order)
+        return replace(asked, body={**asked.body, "action": self._action({"action": one.action, "params": params})})
 
     def _action(self, body: Mapping[str, Any]) -> Any:
         name = body.get("action", "")

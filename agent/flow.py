@@ -10,13 +10,12 @@ stands in settle.py, drift.py, lifting.py and rounds.py, what people ask for in 
 from __future__ import annotations
 
 import heapq
-from collections.abc import Iterator, Mapping, Sequence, Set
+from collections.abc import Iterator, Sequence, Set
 from itertools import count
 from typing import Any
 
-from agent import drift, lifting, orders, rounds, settle
+from agent import consent, drift, lifting, orders, rounds, settle
 from agent.action import Change
-from agent.event import Event
 from agent.judge import done_before, judge, left_alone, paused
 from agent.messages import (
     Applied,
@@ -39,6 +38,7 @@ from agent.messages import (
     Verified,
 )
 from agent.policy import Mode, Policy
+from agent.runs import again, begun, forged, sources
 from agent.turn import Agent, Turn, aim, lasting
 from agent.watching.watch import Hit
 
@@ -115,24 +115,13 @@ def _found(turn: Turn, hit: Hit) -> None:
     if because := paused(turn):
         turn.note("refused", {"policy": policy.name, "target": target, "because": because}, incident=incident)
         return
-    run = _run(turn, policy, incident, target, hit.because)._replace(event=hit.event)
+    run = begun(turn, policy, incident, target, hit.because)
+    heard = hit.evidence, hit.event
+    run = run._replace(event=hit.event, sources=sources(*heard), forged=forged(*heard))
     for one in policy.then:
         if one.after is not None:
             turn.later(turn.now + one.after.total_seconds(), run._replace(steps=(one,)))
     _advance(turn, run)
-
-
-def _run(turn: Turn, policy: Policy, incident: str, target: str, because: str) -> Run:
-    return Run(
-        actor=f"policy {policy.name}",
-        because=because,
-        steps=tuple(one for one in policy.then if one.after is None),
-        incident=incident,
-        policy=policy,
-        target=target,
-        since=turn.now,
-        dry=turn.agent.mode(policy) == "dry_run",
-    )
 
 
 def _finding(hit: Hit, target: str, mode: str) -> dict[str, Any]:
@@ -150,7 +139,8 @@ def _finding(hit: Hit, target: str, mode: str) -> dict[str, Any]:
         "steps": sum(one.after is None for one in policy.then),
         "later": sum(one.after is not None for one in policy.then),
         "evidence": [one.raw for one in hit.evidence if one.raw],
-        "forgeable": hit.event.forgeable,
+        "sources": list(sources(hit.evidence, hit.event)),
+        "forgeable": forged(hit.evidence, hit.event),
     }
 
 
@@ -169,6 +159,8 @@ def _settled(turn: Turn, policy: Policy, target: str, mode: Mode) -> str:
         return ""
     if policy.then and (because := left_alone(turn, target)):
         return because
+    if one := state.approvals.for_incident(incident.id):
+        return f"{one.id} waits for a person"
     seldom = False
     for name in incident.mitigations:
         if (held := state.mitigations.get(name)) and held.active:
@@ -215,25 +207,15 @@ def _take_up(turn: Turn) -> None:
     """
     state = turn.agent.state
     for incident, found in list(state.unanswered.items()):
-        if run := _again(turn, incident, found):
+        if run := again(turn, incident, found):
             turn.agent.still[_key(run)] = turn.now
             turn.later(turn.now + TAKEN_UP, run._replace(since=min(found["at"], turn.now - TAKEN_UP)))
     for incident, found in list(state.put_off.items()):
-        if run := _again(turn, incident, found):
+        if run := again(turn, incident, found):
             for one in run.policy.then if run.policy else ():
                 if one.after is not None:
                     due = max(found["at"] + one.after.total_seconds(), turn.now + SEEN_AGAIN)
                     turn.later(due, run._replace(steps=(one,), since=found["at"]))
-
-
-def _again(turn: Turn, incident: str, found: Mapping[str, Any]) -> Run | None:
-    """The run of a finding of before the start; None where its policy is gone or off now."""
-    policy = turn.agent.policies.get(found["policy"])
-    if policy is None or turn.agent.mode(policy) == "off":
-        turn.note("skipped", {"action": "its steps", "because": "the policy is gone or off"}, incident=incident)
-        return None
-    run = _run(turn, policy, incident, found["target"], found["because"])
-    return run._replace(event=Event("", turn.now, found["event"], found["source"]))
 
 
 def _due(turn: Turn) -> Iterator[Run]:
@@ -267,7 +249,11 @@ def _planned(turn: Turn, message: Planned) -> None:
         _stepped(turn, run, ok=True, reply={"result": "nothing", "because": because})
         return
     run = _as_of_now(turn, run)
+    run = consent.used(turn, run, changes) if run.approval else run
     verdict = judge(turn, run, action, changes)
+    if verdict.ask and not run.dry:
+        _wait(turn, run, consent.ask(turn, run, action, changes, verdict.because))
+        return
     if not verdict.allowed:
         _refuse(turn, run, action.name, verdict.because)
         _stepped(turn, run, ok=False, reply={"result": "refused", "because": verdict.because})
@@ -368,6 +354,8 @@ def _stepped(turn: Turn, run: Run, *, ok: bool, reply: dict[str, Any]) -> None:
     """One step is done: go on with the next, or end the run where the step said so."""
     if run.asked:
         turn.do(Reply(run.asked, reply | {"mitigations": list(run.made)}))
+        run = run._replace(asked=None, approval="")
+    if not run.steps:
         return
     todo = run.step
     if todo and not ok and todo.on_error == "stop":
@@ -377,6 +365,16 @@ def _stepped(turn: Turn, run: Run, *, ok: bool, reply: dict[str, Any]) -> None:
         _finish(turn, run._replace(held=False))
     else:
         _advance(turn, run.next(held=ok or bool(todo and todo.optional)))
+
+
+def _wait(turn: Turn, run: Run, reply: dict[str, Any]) -> None:
+    """The step waits for a person, and the run with it; where its steps do not need each other, the others go on."""
+    if run.asked:
+        turn.do(Reply(run.asked, reply | {"mitigations": list(run.made)}))
+    if run.step and run.step.on_error == "continue":
+        _advance(turn, run.next(held=False))
+    elif run.steps:
+        _finish(turn, run._replace(held=False))
 
 
 def _finish(turn: Turn, run: Run) -> None:

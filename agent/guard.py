@@ -7,6 +7,7 @@ from bisect import bisect_right
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
+from functools import cached_property
 from ipaddress import IPv4Network, IPv6Network
 from typing import Final
 
@@ -39,6 +40,8 @@ class Verdict:
 
     allowed: bool
     because: str
+    ask: bool = False
+    """Not without a person's yes."""
 
 
 ALLOWED: Final = Verdict(True, "within every limit")
@@ -46,36 +49,61 @@ ALLOWED: Final = Verdict(True, "within every limit")
 
 @dataclass(frozen=True, slots=True)
 class Lifeline:
-    """Addresses that no plan may touch, and why."""
+    """Addresses that no plan may touch, and why; `mend` is how a person takes it off, where a person put it on.
+
+    One that is not `sure` only keeps new acts away: a stranger can bring it about by connecting, and must not so be let off.
+    """
 
     network: Network
     why: str
+    sure: bool = True
+    mend: str = ""
 
 
 class Lifelines:
-    """Every life-line, found by address in a few look-ups: one table per prefix length (facts: 6.7 µs at 100,000 networks)."""
+    """Every life-line, found by address in a few look-ups, however many there are (0.6 µs where none is touched)."""
 
-    def __init__(self, lines: Iterable[Lifeline] = ()) -> None:
+    def __init__(self, lines: Iterable[Lifeline] = (), reserved: Iterable[tuple[Network, str]] = RESERVED) -> None:
         """Index the lines; of two with the same network the first one's reason is told."""
-        self.lines: tuple[Lifeline, ...] = (*lines, *(Lifeline(network, why) for network, why in RESERVED))
+        self.given = tuple(lines)
+        self.lines: tuple[Lifeline, ...] = (*self.given, *(Lifeline(network, why) for network, why in reserved))
         self._tables: dict[tuple[int, int], dict[int, Lifeline]] = {}
         for line in self.lines:
             version, length = line.network.version, line.network.prefixlen
             table = self._tables.setdefault((version, length), {})
             table.setdefault(_prefix(line.network, length), line)
+        self._pieces = {version: _pieces(one.network for one in self.lines if one.network.version == version) for version in (4, 6)}
+
+    @cached_property
+    def certain(self) -> Lifelines:
+        """Those alone that no stranger can bring about."""
+        return Lifelines(one for one in self.given if one.sure)
 
     def touched(self, network: Network) -> Lifeline | None:
         """The life-line that the network lies in or swallows, or None."""
+        starts, ends = self._pieces[network.version]
+        first = int(network.network_address)
+        at = bisect_right(starts, first + (1 << (network.max_prefixlen - network.prefixlen)) - 1) - 1
+        if at < 0 or ends[at] < first:
+            return None
         for (version, length), table in self._tables.items():
             if version == network.version and length <= network.prefixlen and (line := table.get(_prefix(network, length))):
                 return line
-        if network.num_addresses == 1:
-            return None
         return next((one for one in self.lines if one.network.version == network.version and one.network.overlaps(network)), None)
 
 
 def _prefix(network: Network, length: int) -> int:
     return int(network.network_address) >> (network.max_prefixlen - length)
+
+
+def _pieces(networks: Iterable[Network]) -> tuple[list[int], list[int]]:
+    """The networks as numbers, first and last address of each disjoint piece, in order."""
+    starts, ends = list[int](), list[int]()
+    for one in sorted(networks, key=lambda net: (int(net.network_address), net.prefixlen)):
+        if not ends or int(one.network_address) > ends[-1]:
+            starts.append(int(one.network_address))
+            ends.append(int(one.broadcast_address))
+    return starts, ends
 
 
 def addresses(call: Call) -> Iterator[Network]:
@@ -87,24 +115,60 @@ def addresses(call: Call) -> Iterator[Network]:
 
 
 def touches(
-    changes: Sequence[Change], lifelines: Lifelines, never: Mapping[str, Sequence[Network]], protected: Sequence[str] = ()
+    changes: Sequence[Change],
+    lifelines: Lifelines,
+    never: Mapping[str, Sequence[Network]],
+    protected: Sequence[str] = (),
+    spared: Lifelines | None = None,
 ) -> Verdict:
     """Whether any change, with the arguments it would really be called with, reaches what must not be touched.
 
-    `protected` are agent.yaml's patterns for what a change `touches`, as in `unit ssh*` or `container registry`.
+    `protected` are agent.yaml's patterns for what a change `touches`, as in `unit ssh*` or `container registry`; `spared`
+    is what this policy alone leaves alone, its reasons as what is said of an address.
     """
     for named in (one for change in changes for one in change.touches):
-        if pattern := next((one for one in protected if fnmatchcase(named, one)), None):
-            return Verdict(False, f"{named} is protected in agent.yaml (`{pattern}`)")
+        if because := _protected(named, protected):
+            return Verdict(False, because)
     for network in (one for change in changes for one in addresses(change.apply)):
         if network.prefixlen < WIDEST[network.version]:
             return Verdict(False, f"{network} is wider than /{WIDEST[network.version]}, the widest network that may be touched")
         if line := lifelines.touched(network):
-            return Verdict(False, f"{spoken(network)} {_relation(network, line.network)}, never touched: {line.why}")
+            return Verdict(False, _touched(network, line))
+        if spared and (line := spared.touched(network)):
+            return Verdict(False, f"{spoken(network)} {line.why}{_mend(line)}")
         for name, networks in never.items():
             if found := next((one for one in networks if one.version == network.version and one.overlaps(network)), None):
                 return Verdict(False, f"{spoken(network)} is on the list `{name}` ({found}), which this policy never touches")
     return ALLOWED
+
+
+def barred(changes: Sequence[Change], lifelines: Lifelines, protected: Sequence[str] = ()) -> dict[int, str]:
+    """The last look, right before changes are made: those that must not be, by their place, and why.
+
+    Between the guard's verdict and the act somebody may have logged in, or named what is never touched.
+    """
+    found: dict[int, str] = {}
+    for at, change in enumerate(changes):
+        for network in addresses(change.apply):
+            if line := lifelines.touched(network):
+                found[at] = _touched(network, line)
+        for named in change.touches if protected else ():
+            if because := _protected(named, protected):
+                found[at] = because
+    return found
+
+
+def _protected(named: str, protected: Sequence[str]) -> str:
+    pattern = next((one for one in protected if fnmatchcase(named, one)), None)
+    return f"{named} is protected in agent.yaml (`{pattern}`)" if pattern else ""
+
+
+def _touched(network: Network, line: Lifeline) -> str:
+    return f"{spoken(network)} {_relation(network, line.network)}, never touched: {line.why}{_mend(line)}"
+
+
+def _mend(line: Lifeline) -> str:
+    return f"; {line.mend}" if line.mend else ""
 
 
 def _relation(network: Network, line: Network) -> str:

@@ -6,12 +6,14 @@ from collections.abc import Sequence
 from typing import Any
 
 from agent.action import Change
-from agent.guard import Tally, Verdict, needs_a_person, touches, within
+from agent.guard import ALLOWED, Tally, Verdict, needs_a_person, touches, within
 from agent.messages import Run
 from agent.policy import Limits
 from agent.state import would_be
 from agent.turn import Turn, aim
 
+QUORUM = 2
+"""Sources, independent of each other, that must speak for what is destructive, where no person does."""
 COOL_OFF = 600.0
 """Seconds for which policies leave a target alone after a person undid what they did: a person knows better, for a while."""
 
@@ -23,8 +25,8 @@ def judge(turn: Turn, run: Run, action: Any, changes: Sequence[Change]) -> Verdi
         return Verdict(False, because)
     never = {name: agent.settings.lists.get(name, ()) for name in (run.policy.guard.never if run.policy else ())}
     verdict = touches(changes, agent.lifelines, never, agent.settings.protected)
-    if verdict.allowed and not _sure(run):
-        verdict = needs_a_person(action)
+    if verdict.allowed and not run.approval:
+        verdict = _person(turn, run, action)
     if not verdict.allowed:
         return verdict
     for whose, limits, name in (
@@ -49,11 +51,29 @@ def _withdrawn(turn: Turn, run: Run) -> str:
     return paused(turn) or left_alone(turn, run.target)
 
 
-def _sure(run: Run) -> bool:
-    """Whether somebody has said yes to what is destructive: the person who orders it, or whoever wrote the policy."""
-    if run.asked:
-        return bool(run.asked.body.get("sure"))
-    return bool(run.step and run.step.unasked)
+def _person(turn: Turn, run: Run, action: Any) -> Verdict:
+    """Whether a person must say yes first: to what is destructive, and to what rests on words that a stranger could write."""
+    step, impact = run.step, action.impact
+    if step is None:
+        people = turn.agent.settings.approving.people
+        if impact != "destructive" or not (run.asked and run.asked.body.get("sure")):
+            return needs_a_person(action)
+        return ALLOWED if people < 2 else _asks(f"{action.name} is destructive, and agent.yaml wants {people} people for that")
+    if step.asks:
+        return _asks(f"the policy wants a person's yes for {action.name}")
+    if impact == "mild":
+        return ALLOWED
+    if run.forged:
+        return _asks(f"{action.name} is {impact}, and a stranger could have written all that speaks for it")
+    if impact == "destructive" and not step.unasked:
+        return _asks(f"{action.name} is destructive and waits for a person")
+    if impact == "destructive" and len(run.sources) < QUORUM:
+        return _asks(f"{action.name} is destructive, and only {' and '.join(run.sources) or 'nobody'} speaks for it")
+    return ALLOWED
+
+
+def _asks(because: str) -> Verdict:
+    return Verdict(False, because, ask=True)
 
 
 def paused(turn: Turn) -> str:

@@ -41,6 +41,12 @@ class Run(NamedTuple):
     held: bool = True
     asked: Asked | None = None
     made: tuple[str, ...] = ()
+    sources: tuple[str, ...] = ()
+    """The sources that speak for the finding."""
+    forged: bool = False
+    """Whether a stranger could have written all that speaks for it."""
+    approval: str = ""
+    """The approval it is done by."""
 
     @property
     def step(self) -> Step | None:

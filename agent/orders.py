@@ -6,13 +6,17 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Final
 
+from agent import consent
 from agent.drift import for_the_rest
 from agent.incident import Mitigation
 from agent.lifting import free, lift
 from agent.messages import Asked, Heal, Healed, Plan, Reply, Run
 from agent.turn import Agent, Turn, aim, lasting, watching
 
-ORDERS: Final[Mapping[str, Callable[[Turn, Asked], None]]] = {}
+ORDERS: Final[Mapping[str, Callable[[Turn, Asked], None]]] = {
+    "approve": consent.approve,
+    "deny": consent.deny,
+}
 """What else people can order, by verb: each book's module brings its own."""
 
 _BUSY = "it is being changed at this moment; try again in a few seconds"

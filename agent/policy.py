@@ -5,11 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import timedelta
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from agent.action import Impact, impact_of
 from agent.event import Event
 from agent.schema import spell
+
+if TYPE_CHECKING:
+    from agent.grammar.problem import Place
 
 Severity = Literal["P0", "P1", "P2", "P3"]
 Mode = Literal["enforce", "dry_run", "off"]
@@ -115,7 +118,11 @@ class Step:
     after: timedelta | None = None
     timeout: timedelta | None = None
     unasked: bool = False
-    """`approve: never`: what is destructive waits for nobody."""
+    """`approve: never`: what is destructive waits for nobody, where two independent sources speak for it."""
+    asks: bool = False
+    """`approve: required`: it waits for a person, however mild it is."""
+    places: Mapping[str, Place] = field(default_factory=dict, compare=False, repr=False)
+    """Where each parameter stands in its file, and the action itself by the name ""; a policy that no file holds has none."""
 
     @property
     def impact(self) -> Impact:

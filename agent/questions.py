@@ -14,7 +14,7 @@ from agent.turn import Agent
 
 FRESH: Final = frozenset({"status", "mitigations", "why"})
 """Questions that are answered by what the systems say now, never by what we remember."""
-ALL: Final = FRESH | {"incidents", "events", "policies", "checks", "ping"}
+ALL: Final = FRESH | {"incidents", "events", "approvals", "policies", "checks", "ping"}
 
 
 @dataclass(frozen=True)
@@ -42,6 +42,8 @@ def answer(facts: Facts, asked: Asked, now: float) -> Mapping[str, Any]:
             return view.why(agent, body["target"], now, counters)
         case "policies":
             return view.policies(agent)
+        case "approvals":
+            return view.approvals(agent)
         case "checks":
             return {"items": _checks(facts.schedule)}
         case "events":

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from agent import consent
 from agent.drift import SWEEP, ask, look
 from agent.incident import QUIET, Incident
 from agent.lifting import TRY_AGAIN, expire
@@ -27,6 +28,7 @@ def tick(turn: Turn) -> None:
     agent = turn.agent
     agent.ticked = turn.now
     expire(turn)
+    consent.expire(turn)
     look(turn)
     ask(turn, [one for name in sorted(agent.doubtful) if (one := agent.state.mitigations.get(name)) and one.active])
     agent.doubtful.clear()
@@ -44,7 +46,7 @@ def next_due(agent: Agent, now: float) -> float:
     """When the next tick is needed: at the latest five seconds after the last one, at once when the clock was set back."""
     if agent.ticked > now:
         return now
-    times = [agent.ticked + 5.0, agent.next_sweep]
+    times = [agent.ticked + 5.0, agent.next_sweep, consent.next_due(agent)]
     times += [agent.due[0][0]] if agent.due else []
     times += [agent.later[0][0]] if agent.later else []
     times += [agent.ticked + 0.5] if agent.doubtful else []

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from typing import Any, Final, Literal, TypeVar
 
 from agent.action import Change, System, read_change
+from agent.approvals import Approvals
 from agent.book import Book
 from agent.incident import Incident, Mitigation
 from agent.policy import Mode
@@ -28,12 +29,14 @@ REPEAT_WITHIN: Final = 30 * 86400.0
 
 
 _ANSWERS: Final = frozenset(
-    {"phase", "refused", "would", "plan_failed", "nothing_to_do", "failed", "not_verified", "partly", "skipped"}
+    {"phase", "refused", "would", "asked_for", "plan_failed", "nothing_to_do", "failed", "not_verified", "partly", "skipped"}
 )
 """What can come of a finding. Until one of these, a crash has left it without an answer, and the next start takes it up."""
 
 
-_TOLD: Final = frozenset({"refused", "plan_failed", "nothing_to_do", "failed", "not_verified", "skipped"})
+_TOLD: Final = frozenset(
+    {"refused", "plan_failed", "nothing_to_do", "failed", "not_verified", "skipped", "asked_for", "denied", "approval_over"}
+)
 """What came of a step without anything being in force: whoever looks at the incident must see it."""
 
 
@@ -66,6 +69,7 @@ class State:
     repeats: dict[str, tuple[int, float]] = field(default_factory=dict)
     undone: dict[str, float] = field(default_factory=dict)
     active: dict[str, int] = field(default_factory=dict)
+    approvals: Approvals = field(default_factory=Approvals)
     last_incident: int = 0
     last_mitigation: int = 0
 
@@ -99,7 +103,9 @@ class State:
         return count if now - last < REPEAT_WITHIN else 0
 
 
-BOOKS: Final[Mapping[str, type[Book]]] = {}
+BOOKS: Final[Mapping[str, type[Book]]] = {
+    "approvals": Approvals,
+}
 """The state's books: its fields of these names."""
 _KINDS: Final = frozenset(kind for book in BOOKS.values() for kind in book.kinds)
 BOOKS_OF: Final = {kind: tuple(name for name, book in BOOKS.items() if kind in book.kinds) for kind in _KINDS}
@@ -117,6 +123,8 @@ def fold(state: State, record: Record, ts: float) -> None:  # noqa: C901, PLR091
         state.unanswered.pop(record.incident, None)
     if record.kind in _TOLD and (incident := state.incidents.get(record.incident)):
         state.incidents[incident.id] = incident.hears(_sentence(record))
+    if record.kind == "denied" and (refused := state.incidents.get(record.incident)):
+        _remember(state.undone, refused.target, ts)
     match record.kind:
         case "finding":
             _finding(state, record, ts)
@@ -154,6 +162,13 @@ def fold(state: State, record: Record, ts: float) -> None:  # noqa: C901, PLR091
 
 def _sentence(record: Record) -> str:
     body = record.body
+    match record.kind:
+        case "asked_for":
+            return f"{body['action']} waits for a person: {body['because']}: contain approve {body['id']}"
+        case "denied":
+            return f"{body['approval']}: {body['actor']} said no: {body['because']}"
+        case "approval_over":
+            return f"{body['approval']}: {body['because']}"
     what = body.get("action") or record.mitigation or "its steps"
     words = {"refused": "refused", "plan_failed": "cannot be planned", "nothing_to_do": "nothing to do", "skipped": "left out"}
     return f"{what}: {words.get(record.kind, 'failed')}: {body.get('because') or body.get('error', '')}"
@@ -214,7 +229,7 @@ def _mitigation(state: State, record: Record, ts: float) -> Mitigation:
         action=body["action"],
         target=body["target"],
         change=change,
-        key=_key(change),
+        key=key_of(change),
         since=ts,
         until=body["until"],
         actor=body["actor"],
@@ -225,7 +240,8 @@ def _mitigation(state: State, record: Record, ts: float) -> Mitigation:
     )
 
 
-def _key(change: Change) -> str:
+def key_of(change: Change) -> str:
+    """What a change is about: two with the same undo are the same thing in the world."""
     return str(change.undo or change.verify)
 
 
@@ -235,7 +251,7 @@ def _in_force(state: State, record: Record, ts: float) -> None:
         return
     if mitigation.stage != "in_force" and mitigation.part == 0:
         _remember(state.repeats, mitigation.aim, (state.repeated(mitigation.aim, ts) + 1, ts))
-    _stands(state, mitigation)
+    stands(state, mitigation)
     short = record.body["error"] if record.kind == "partly" else ""
     state.mitigations[mitigation.id] = mitigation._replace(stage="in_force", short=short)
     if mitigation.change.undo is None:
@@ -246,7 +262,7 @@ def _in_force(state: State, record: Record, ts: float) -> None:
         state.unanswered.pop(incident.id, None)
 
 
-def _stands(state: State, mitigation: Mitigation) -> None:
+def stands(state: State, mitigation: Mitigation) -> None:
     """Let it be found by what it holds, and by what it is about."""
     state.holder[mitigation.key] = mitigation.id
     _aim_at(state, mitigation)
@@ -343,56 +359,3 @@ def _remember(known: dict[K, V], key: K, value: V) -> None:
     known[key] = value
     if len(known) > REMEMBERED:
         del known[next(iter(known))]
-
-
-# Snapshots: the state as plain JSON, so that a start reads the journal's tail and not all of it --------------------------------
-
-_PLAIN: Final = ("unanswered", "put_off", "pause", "last_incident", "last_mitigation")
-_BY_NAME: Final = ("modes", "done", "repeats", "undone", "active")
-"""Written as pairs. Their keys are names that others chose (a policy `stolen_token`, a role `svc_token`), and what stands in
-JSON under such a name is a secret to the redactor."""
-
-
-def snapshot(state: State) -> dict[str, Any]:
-    """The state as values that the journal can write as JSON. What follows from the rest is left out."""
-    plain = {name: getattr(state, name) for name in _PLAIN} | {name: list(getattr(state, name).items()) for name in _BY_NAME}
-    incidents = [one._asdict() for one in state.incidents.values()]
-    held = {name: [_plain(one) for one in getattr(state, name).values()] for name in ("mitigations", "would")}
-    books = [[name, book.plain()] for name, book in state.books.items()]
-    return {**plain, "incidents": incidents, **held, "ended": list(state.ended), "books": books}
-
-
-def _plain(one: Mitigation) -> dict[str, Any]:
-    """Without its key, which stands in the change, and looks like a secret to the redactor (a second for 10,000 of them)."""
-    plain = one._asdict()
-    del plain["key"]
-    return plain
-
-
-def restore(plain: Mapping[str, Any] | None, systems: Mapping[str, type[System]]) -> State:
-    """The state that a snapshot holds; a fresh one where there is none."""
-    state = State(systems)
-    if plain is None:
-        return state
-    for name in _PLAIN:
-        setattr(state, name, plain[name])
-    for name in _BY_NAME:
-        setattr(state, name, dict(plain[name]))  # pairs; an older snapshot has a mapping
-    state.pause = Pause(**plain["pause"]) if plain["pause"] else None
-    state.repeats = {key: (count, last) for key, (count, last) in state.repeats.items()}
-    state.ended = deque(plain["ended"])
-    for name, book in plain.get("books", ()):
-        if name in BOOKS:
-            getattr(state, name).restore(book)
-    for one in plain["incidents"]:
-        incident = Incident(**{**one, "mitigations": tuple(one["mitigations"]), "told": tuple(one.get("told", ()))})
-        state.incidents[incident.id] = incident
-        state.incident_of[incident.policy, incident.target] = incident.id
-    for name in ("mitigations", "would"):
-        for one in plain[name]:
-            change = read_change(one["change"], systems)
-            mitigation = Mitigation(**{**one, "change": change, "key": _key(change)})
-            getattr(state, name)[mitigation.id] = mitigation
-            if mitigation.stage in ("in_force", "lifting"):
-                _stands(state, mitigation)
-    return state

@@ -25,6 +25,15 @@ _ORDER = itertools.count()
 
 
 @dataclass(frozen=True, slots=True)
+class Approving:
+    """Who says yes to what waits for a person: within `wait` seconds, so many `people`, and only those named (empty: all)."""
+
+    wait: float = 1800.0
+    people: int = 1
+    by: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class Settings:
     """What agent.yaml says about all policies. `forced` is a mode that no policy may go beyond (`contain run --dry-run`)."""
 
@@ -34,6 +43,7 @@ class Settings:
     limits: Limits = field(default_factory=Limits)
     lists: Mapping[str, Sequence[IPv4Network | IPv6Network]] = field(default_factory=dict)
     protected: tuple[str, ...] = ()
+    approving: Approving = field(default_factory=Approving)
 
 
 @dataclass(frozen=True)

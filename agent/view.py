@@ -9,6 +9,7 @@ import heapq
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
+from agent.approvals import view as shown
 from agent.guard import Lifeline
 from agent.incident import Incident, Mitigation
 from agent.schema import address, spoken
@@ -94,6 +95,12 @@ def incidents(agent: Agent, *, ended: bool = False, most: int = MOST) -> dict[st
     return {"total": len(rows), "items": [incident(one) for one in first]}
 
 
+def approvals(agent: Agent) -> dict[str, Any]:
+    """What waits for a person's yes, the most urgent end first; then what came of the latest."""
+    known = sorted(agent.state.approvals.all.values(), key=lambda one: (bool(one.over), -one.asked if one.over else one.until))
+    return {"total": sum(not one.over for one in known), "items": [shown(one) for one in known[:MOST]]}
+
+
 def policies(agent: Agent) -> dict[str, Any]:
     """Every live policy with the mode that counts now."""
     rows = []
@@ -115,6 +122,7 @@ def status(agent: Agent, now: float, counters: Counters) -> dict[str, Any]:
         "pause": {"until": state.pause.until, "actor": state.pause.actor, "why": state.pause.why} if state.pause else None,
         "incidents": incidents(agent, most=GLANCE),
         "mitigations": mitigations(agent, now, counters, most=GLANCE),
+        "approvals": [shown(one) for one in agent.state.approvals.waiting[:GLANCE]],
         "evictions": agent.watch.evictions,
     }
 

@@ -10,7 +10,8 @@ import importlib
 import pkgutil
 import socket
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Any, Final
@@ -94,17 +95,23 @@ def read_config_file(path: Path) -> Config:
     return read_config(text, str(path), sensors=discover_sensors(), checks=discover(checks, mark="ask"))
 
 
-def read_policies(config: Config) -> tuple[tuple[Policy, ...], list[Problem]]:
+def read_policies(config: Config, learnt: Iterable[Lifeline] = ()) -> tuple[tuple[Policy, ...], list[Problem]]:
     """The policies that agent.yaml names, and warnings on what is allowed but unwise.
 
+    They are proven against agent.yaml and the life-lines that were `learnt`. A start learns none for this: whether the agent
+    comes up must not hang on who is logged in just then; the guard knows them whenever something is planned.
+
     Raises:
-        Problems: something is wrong; all of it, in all files.
+        Problems: something is wrong, or could reach what must never be reached; all of it, in all files.
         CannotReach: a directory cannot be read.
     """
     from agent.grammar.config import find
     from agent.grammar.policy_reader import read_policies as read
+    from agent.grounds import ground
+    from agent.prove import problems
 
-    return read(find(config.policies), catalogue(config), parse)
+    known = catalogue(config)
+    return read(find(config.policies), known, parse, partial(problems, ground=ground(config, known, learnt)))
 
 
 def lifelines(config: Config, world: Mapping[str, System]) -> Lifelines:
@@ -120,13 +127,14 @@ def lifelines(config: Config, world: Mapping[str, System]) -> Lifelines:
 
 def settings(config: Config, *, forced_dry_run: bool) -> Settings:
     """What agent.yaml says about all policies."""
-    from agent.turn import Settings
+    from agent.turn import Approving, Settings
 
     return Settings(
         host=config.host or socket.gethostname(),
         mode=config.mode,
         forced="dry_run" if forced_dry_run else None,
         limits=config.limits,
+        approving=Approving(config.approvals.wait.total_seconds(), config.approvals.people, config.approvals.by),
         lists=config.lists,
         protected=config.protected,
     )
@@ -176,7 +184,8 @@ def build(
         nonlocal live
         fresh = read_config_file(config_path)
         changed = tuple(name for name in AT_START if getattr(fresh, name) != getattr(config, name))
-        read = Reread(read_policies(fresh)[0], settings(fresh, forced_dry_run=forced_dry_run), changed)
+        learnt = lifelines(fresh, world).certain.given
+        read = Reread(read_policies(fresh, learnt)[0], settings(fresh, forced_dry_run=forced_dry_run), changed)
         live = fresh  # `never_touch` and `keep_open` are asked for again and again
         return read
 
@@ -223,7 +232,8 @@ def _journal(config: Config, live: Callable[[], Config]) -> tuple[Journal, dict[
 
 
 def _replayed(journal: Journal, world: Mapping[str, System]) -> State:
-    from agent.state import fold, restore
+    from agent.snapshot import restore
+    from agent.state import fold
 
     plain, records = journal.replay()
     state = restore(plain, {name: type(one) for name, one in world.items()})

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import os
+import signal
 import subprocess
 
 CLONE_NEWNET = 0x40000000
@@ -32,4 +33,5 @@ def _own_network() -> str:
     return ""
 
 
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a run in the background ignores it, and so would all we start
 WHY_NO_NETWORK = _own_network()

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from pydantic_core import from_json, to_json
 
-from agent import flow, rounds, state
+from agent import flow, rounds, snapshot
 from agent.messages import (
     Applied,
     Apply,
@@ -187,7 +187,7 @@ def test_after_a_crash_in_the_middle_of_two_that_mean_the_same_only_one_is_left(
     (planned,) = answers(story, *story.order("do", action=Shut(address("203.0.113.7"), Ttl.read("1h")), why="longer"))
     story.tell(planned)
 
-    restored = state.restore(from_json(to_json(state.snapshot(story.agent.state), timedelta_mode="float")), {"gate": Gate})
+    restored = snapshot.restore(from_json(to_json(snapshot.snapshot(story.agent.state), timedelta_mode="float")), {"gate": Gate})
 
     assert restored.holder == story.agent.state.holder
 

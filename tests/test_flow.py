@@ -6,7 +6,7 @@ from datetime import timedelta
 
 import pytest
 
-from agent import state
+from agent import snapshot, state
 from agent.messages import Disturbed, Effect, Message, Plan, Seen, Verify
 from agent.policy import Limits, Rate
 from agent.schema import Ttl, address
@@ -387,15 +387,15 @@ def test_live_state_and_state_from_records_and_state_from_a_snapshot_are_the_sam
     story.logins(4, ip="203.0.113.8")
     story.ask("undo", what="203.0.113.8", why="mine")
     story.ask("pause", seconds=9999, why="lunch")
-    live = state.snapshot(story.agent.state)
+    live = snapshot.snapshot(story.agent.state)
 
     replayed = state.State({"gate": Gate})
     for at, record in story.records:
         state.fold(replayed, record, at)
-    restored = state.restore(from_json(to_json(live, timedelta_mode="float")), {"gate": Gate})
+    restored = snapshot.restore(from_json(to_json(live, timedelta_mode="float")), {"gate": Gate})
 
-    assert state.snapshot(replayed) == live
-    assert state.snapshot(restored) == live
+    assert snapshot.snapshot(replayed) == live
+    assert snapshot.snapshot(restored) == live
     assert restored.holder == story.agent.state.holder
     assert restored.incident_of == story.agent.state.incident_of
 

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from pydantic_core import from_json, to_json
 
-from agent import dispatch, execute, state
+from agent import dispatch, execute, snapshot, state
 from agent.action import Change, action, call, slow
 from agent.evidence.leaf import write_plain
 from agent.evidence.redact import Redactor
@@ -201,17 +201,6 @@ def test_a_plan_of_several_changes_counts_once_for_limits() -> None:
     assert "2 mitigations" in story.said("refused")[0].body["because"]
 
 
-def test_what_is_destructive_waits_for_a_person_unless_the_policy_says_that_none_is_asked() -> None:
-    story = Story(policy("asks", then=[guard(hard=True)]))
-    bold = Story(policy("bold", then=[guard(hard=True, unasked=True)]))
-
-    story.logins(3)
-    bold.logins(3)
-
-    assert "waits for a person" in story.said("refused")[0].body["because"]
-    assert bold.said("in_force")
-
-
 def test_a_person_says_yes_to_what_is_destructive_in_so_many_words() -> None:
     story = Story()
 
@@ -325,8 +314,8 @@ def test_a_snapshot_keeps_what_stands_under_names_that_sound_like_secrets() -> N
     known.done["stolen_token"], known.repeats["lock_role svc_token"] = [1.0], (1, 2.0)
     known.undone["svc_token"] = 3.0
 
-    (stored,) = Redactor(b"k" * 32).clean([write_plain(state.snapshot(known), what="a snapshot")])
-    read = state.restore(from_json(stored), {})
+    (stored,) = Redactor(b"k" * 32).clean([write_plain(snapshot.snapshot(known), what="a snapshot")])
+    read = snapshot.restore(from_json(stored), {})
 
     names = ("modes", "active", "done", "repeats", "undone")
     assert [getattr(read, one) for one in names] == [getattr(known, one) for one in names]
@@ -769,28 +758,28 @@ def test_snapshot_keeps_what_is_short_unconfirmed_and_done() -> None:
     story.gate.broken = "is slow"
     shut_by_hand(story, 10)
     story.ask("undo", what="203.0.113.10", why="the wrong one")
-    live = state.snapshot(story.agent.state)
+    live = snapshot.snapshot(story.agent.state)
 
     replayed = state.State({"gate": Gate})
     for at, record in story.records:
         state.fold(replayed, record, at)
-    restored = state.restore(from_json(to_json(live, timedelta_mode="float")), {"gate": Gate})
+    restored = snapshot.restore(from_json(to_json(live, timedelta_mode="float")), {"gate": Gate})
 
-    assert state.snapshot(replayed) == live
-    assert state.snapshot(restored) == live
+    assert snapshot.snapshot(replayed) == live
+    assert snapshot.snapshot(restored) == live
     assert replayed.holder == restored.holder == story.agent.state.holder
 
 
 def test_a_snapshot_of_the_version_before_is_read() -> None:
     story = Story()
     story.logins(3)
-    old = from_json(to_json(state.snapshot(story.agent.state), timedelta_mode="float"))
+    old = from_json(to_json(snapshot.snapshot(story.agent.state), timedelta_mode="float"))
     for one in old["mitigations"]:
         for name in ("short", "confirm", "ttl", "part"):
             del one[name]
         del one["change"]["touches"]
 
-    assert state.restore(old, {"gate": Gate}).mitigations == story.agent.state.mitigations
+    assert snapshot.restore(old, {"gate": Gate}).mitigations == story.agent.state.mitigations
 
 
 # Deadlines and several systems at once ------------------------------------------------------------------------------------

@@ -144,6 +144,8 @@ def carry_out(given: Given, action: str, params: Mapping[str, str], *, why: str,
         raise Stop(Exit.REFUSED, f"refused: {answer['because']}")
     if not given.json and (taken := answer.get("evidence")):
         _tell_evidence(given, taken, answer["mitigations"][:1])
+    if result == "waits":
+        raise Stop(Exit.WAITS, f"{answer['approval']} waits: {answer['because']}")
     if result not in ENDS:
         raise Stop(Exit.FAILED, f"cannot do {action}: {answer.get('error') or result}\nSee: contain evidence show")
     return ENDS[result]

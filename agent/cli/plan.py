@@ -164,7 +164,7 @@ def _rows(found: Rehearsed) -> Iterable[list[Cell]]:
             yield [
                 "asks",
                 "",
-                "a person must say yes: --yes, or type the target; a policy needs `approve: never` beside the step",
+                "a person must say yes: --yes, or type the target; for a policy: contain approve",
             ]
     if peer := os.environ.get("SSH_CONNECTION", "").split(" ")[0]:
         yield ["you", *_you(found, peer)]

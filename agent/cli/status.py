@@ -69,6 +69,8 @@ def _plain(answer: Answer) -> Iterable[list[Cell]]:
         yield ["incident", one["severity"], one["id"], one["policy"], one["target"], one["phase"], At(one["last"])]
     for one in answer["mitigations"]["items"]:
         yield ["mitigation", stage(one), one["id"], one["action"], one["target"], At(one["until"]), At(one["verified"])]
+    for one in answer["approvals"]:
+        yield ["approval", one["id"], one["action"], one["target"], At(one["until"]), one["because"]]
     for name, one in _named_answers(answer):
         yield ["check", one["state"], name, one["target"], one["say"]]
     for name in answer["sensors"]:
@@ -89,6 +91,10 @@ def _screen(show: Show, answer: Answer) -> None:
         show.line()
         show.rows([_incident(show, one) for one in incidents["items"][:MOST]], cut=True)
         _more(show, incidents["total"], "contain incidents")
+    if answer["approvals"]:
+        show.line()
+        show.rows([_waiting(one) for one in answer["approvals"][:MOST]], cut=True)
+        _more(show, len(answer["approvals"]), "contain approvals")
     if mitigations["items"]:
         show.line()
         show.rows([_mitigation(one) for one in mitigations["items"][:MOST]], cut=True)
@@ -122,6 +128,11 @@ def _incident(show: Show, one: Answer) -> list[Cell]:
     last = f"last {show.at(one['last'])}, found {one['findings']}×"
     last += f"; {show.text(one['told'][-1])}" if one["told"] and one["phase"] == "open" else ""
     return [word(one["severity"]), one["id"], one["policy"], one["target"], word(one["phase"]), last]
+
+
+def _waiting(one: Answer) -> list[Cell]:
+    say = f"contain approve {one['id']}"
+    return [Ink("waits", "yellow"), one["id"], one["action"], one["target"], At(one["until"]), f"{say}   {one['because']}"]
 
 
 def _mitigation(one: Answer) -> list[Cell]:

@@ -15,6 +15,7 @@ from typing import Any, Final
 from agent.action import CannotReach
 from agent.event import Catalogue
 from agent.grammar.config_keys import (
+    ApprovalKeys,
     CheckOptions,
     ConfigKeys,
     DockerKeys,
@@ -60,6 +61,7 @@ class Config:
     never_touch: tuple[Address, ...] = ()
     lists: Mapping[str, tuple[Address, ...]] = field(default_factory=dict)
     limits: Limits = LIMITS
+    approvals: ApprovalKeys = field(default_factory=ApprovalKeys)
     sensors: Mapping[str, Any] = field(default_factory=dict)
     checks: Mapping[str, Asked] = field(default_factory=dict)
     postgres: Mapping[str, PostgresKeys] = field(default_factory=dict)

@@ -161,6 +161,20 @@ class EvidenceKeys:
 
 
 @dataclass(frozen=True)
+class ApprovalKeys:
+    """Who says yes to what waits for a person."""
+
+    wait: Annotated[Period, About("without an answer for so long it is not done")] = timedelta(minutes=30)
+    people: Annotated[Annotated[int, Interval(ge=1, le=5)], About("so many people must say yes to what is destructive")] = 1
+    by: Annotated[tuple[str, ...], About("only these users may say yes; all who may use the socket where none is named")] = ()
+
+    def __post_init__(self) -> None:
+        """There must be enough people."""
+        if self.by and len(set(self.by)) < self.people:
+            raise ValueError(f"{self.people} people must say yes, and `by` names {len(set(self.by))}; name more, or ask fewer")
+
+
+@dataclass(frozen=True)
 class ConfigKeys:
     """All of agent.yaml."""
 
@@ -173,6 +187,7 @@ class ConfigKeys:
     never_touch: Annotated[tuple[Address, ...], About("addresses that no action may ever reach")] = ()
     lists: Annotated[Mapping[str, tuple[Address, ...]] | None, About("addresses by the names that policies use")] = None
     limits: Annotated[LimitKeys | None, About("what all policies together must not exceed")] = None
+    approvals: Annotated[ApprovalKeys | None, About("who says yes to what waits for a person, as in {people: 2}")] = None
     sensors: Annotated[Mapping[str, Node] | None, About("what is read, as in auth: {logfile: {path: …, parsers: [sshd]}}")] = None
     checks: Annotated[Mapping[str, Node] | None, About("what is asked, as in shop: {http: {url: …}, every: 10s}")] = None
     systems: Annotated[SystemKeys | None, About("outside systems that checks and actions need")] = None

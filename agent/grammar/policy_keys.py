@@ -106,7 +106,6 @@ RateLine = Annotated[Rate, *_line(_rate, rf"\d{{1,7}} +per +{_TIME}", "20 per 10
 
 # The keys -----------------------------------------------------------------------------------------------------------------
 
-_APPROVE: Final = "until then: mode: dry_run, and a person runs the step with `contain do`"
 _NOTIFY: Final = "until then: `contain status` and the journal show the incident"
 _IF: Final = "field maps say the same: match: {rps: {gt: 100}}"
 
@@ -165,7 +164,10 @@ class StepOptions:
     ] = None
     after: Annotated[Duration | None, About("wait so long, and only if the incident still fires then")] = None
     timeout: Annotated[Duration | None, About("give up the step after this time")] = None
-    approve: Annotated[Literal["never"] | None, About("never: act without asking"), Later(_APPROVE, ("required",))] = None
+    approve: Annotated[
+        Literal["required", "never"] | None,
+        About("required: a person must say yes; never: act alone, though it is destructive, where two sources speak for it"),
+    ] = None
     if_: Annotated[Node | None, Later(_IF)] = None
 
     elsewhere: ClassVar[Mapping[str, str]] = {

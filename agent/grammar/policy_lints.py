@@ -110,7 +110,7 @@ class _Lints:
 
     def waiting(self) -> list[Problem]:
         """What is destructive is left to a person, unless the policy says otherwise."""
-        hint = "that may be right: the incident says how; to have it act alone, write approve: never beside the step"
+        hint = "that may be right: contain approve; to have it act alone where two sources speak for it, write approve: never"
         return [
             self._warn(key.place, f"`{step.action.name}` is destructive here, and waits for a person", hint)
             for step, key in self.planned.whole

@@ -7,7 +7,7 @@ concerns a policy as a whole, and what is allowed but unwise.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -22,13 +22,17 @@ from agent.grammar.policy_when import Heard, read_when
 from agent.grammar.typed import known_pairs, read, value_of, values_of
 from agent.policy import Example, Limits, Policy, Test
 
+Judged = Callable[[Sequence[Policy]], Sequence[Problem]]
+"""What is wrong with policies that can be read."""
+
 
 def read_policies(
-    files: Mapping[str, str], catalogue: Catalogue, parse: Parse | None = None
+    files: Mapping[str, str], catalogue: Catalogue, parse: Parse | None = None, judged: Judged | None = None
 ) -> tuple[tuple[Policy, ...], list[Problem]]:
     """The policies of some files (name → text), in order, and warnings on what is allowed but unwise.
 
-    `parse` turns the raw `log:` lines of examples into events; without it they make none.
+    `parse` turns the raw `log:` lines of examples into events; without it they make none. `judged` finds what may not be
+    reached here (agent/prove.py); it is asked about the policies that could be read.
 
     Raises:
         Problems: something is wrong; all of it, in all files, with the warnings among it.
@@ -42,6 +46,7 @@ def read_policies(
         for document in documents:
             policy = _PolicyReader(document, catalogue, found, parse).read(names)
             policies += [policy] if policy is not None else []
+    found += judged(policies) if judged else ()
     if any(one.level == "error" for one in found):
         raise Problems(found)
     return tuple(policies), list(in_order(found))

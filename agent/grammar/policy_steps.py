@@ -11,7 +11,7 @@ from dataclasses import dataclass, fields
 from typing import Annotated, Any, Final, get_args, get_origin
 
 from agent.event import Catalogue, FieldType
-from agent.grammar.located import Node, Pair, Problem, nearest
+from agent.grammar.located import Node, Pair, Place, Problem, nearest
 from agent.grammar.pick import Picked, Shelf, pick
 from agent.grammar.policy_keys import StepOptions
 from agent.grammar.policy_match import SAID, Fields
@@ -89,6 +89,7 @@ class _StepReader:
         self.literal: dict[str, Any] = {}
         self.variable: dict[str, str] = {}
         self.forever: list[Node] = []
+        self.places: dict[str, Place] = {}
 
     def read(self, node: Node) -> Planned:
         before = len(self.found)
@@ -105,10 +106,10 @@ class _StepReader:
         return Planned(step, tuple(self.variable.values()), tuple(self.forever), ((action, picked.key),), whole)
 
     def _step(self, action: type[Any], picked: Picked, optional: bool) -> Step:
-        options = picked.options
-        after, timeout = options.get("after"), options.get("timeout")
-        unasked = options.get("approve") == "never"
-        return Step(action, self.literal, self.variable, optional, options.get("on_error", "stop"), after, timeout, unasked)
+        options, places = picked.options, {"": picked.key.place, **self.places}
+        after, timeout, on_error = options.get("after"), options.get("timeout"), options.get("on_error", "stop")
+        unasked, asks = (options.get("approve") == one for one in ("never", "required"))
+        return Step(action, self.literal, self.variable, optional, on_error, after, timeout, unasked, asks, places)
 
     def _parameters(self, action: type[Any], picked: Picked) -> list[tuple[Key, Pair]]:
         given = picked.given
@@ -132,6 +133,7 @@ class _StepReader:
         value = pair.value
         if value.broken:
             return
+        self.places[key.attribute] = value.place
         if isinstance(value.value, str) and (variable := _VARIABLE.fullmatch(value.value)):
             self._field(name, key, variable["name"], value, optional)
             return

@@ -142,7 +142,7 @@ OPTIONS = {
     "optional": st.sampled_from(["true", '"false"']),
     "on_error": st.just("continue"),
     "after": TIMES,
-    "approve": st.just("never"),
+    "approve": st.sampled_from(["never", "required"]),
 }
 STEPS = st.one_of(*(maps({name: made}, OPTIONS) for name, made in ACTIONS.items()))
 EVENTS = maps({"event": KINDS}, {"at": TIMES, "repeat": st.just("3 every 1s"), "user": WORDS, "src.ip": WORDS, "port": WORDS})

@@ -1,0 +1,171 @@
+"""A named person's yes to one plan: asked for, given, refused, over. Pure.
+
+What waits has done nothing. Nobody's answer in time means no. A yes counts for the plan that was shown and no other: it is
+planned once more before it is done, and where that comes out differently the yes is void and is asked for again.
+"""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Sequence
+from typing import Any, Final
+
+from agent.action import Change, spelled
+from agent.approvals import Approval, plan_hash
+from agent.messages import Asked, Plan, Reply, Run
+from agent.runs import again
+from agent.turn import Agent, Turn, aim, lasting
+
+MOST: Final = 200
+"""Questions that may wait at once: more than that nobody answers, and what is not asked is not done."""
+
+# Asking -------------------------------------------------------------------------------------------------------------------
+
+
+def ask(turn: Turn, run: Run, action: Any, changes: Sequence[Change], because: str) -> dict[str, Any]:
+    """Write the question down, unless it waits already; the answer for whoever ordered it."""
+    book, plan = turn.agent.state.approvals, plan_hash(changes)
+    if run.incident and (one := book.for_incident(run.incident)):
+        if one.plan == plan:
+            return _waits(one)
+        _over(turn, one, "what it would do has changed meanwhile")
+    if len(book.waiting) >= MOST:
+        because = f"{because}; {MOST} questions wait already, and this one was not asked"
+        turn.note("refused", _told(run, action) | {"because": because}, incident=run.incident)
+        return {"result": "refused", "because": because}
+    approving, name = turn.agent.settings.approving, f"A-{book.last + 1}"
+    body = _told(run, action) | {
+        "id": name,
+        "plan": plan,
+        "order": shlex.split(spelled(action))[3:],
+        "describe": [one.describe for one in changes],
+        "because": because,
+        "until": turn.now + approving.wait,
+        "needs": approving.people if action.impact == "destructive" else 1,
+        "yes": [run.actor] if run.asked and not run.steps else [],
+        "found": _found(run),
+        "step": run.at,
+    }
+    turn.note("asked_for", body, incident=run.incident)
+    return _waits(book.all[name])
+
+
+def _told(run: Run, action: Any) -> dict[str, Any]:
+    policy = run.policy.name if run.policy else ""
+    return {"policy": policy, "target": aim(action), "action": action.name, "actor": run.actor}
+
+
+def _found(run: Run) -> dict[str, Any]:
+    if run.policy is None or run.event is None:
+        return {}
+    body = {"policy": run.policy.name, "target": run.target, "because": run.because, "at": run.since}
+    return body | {"event": run.event.fields, "source": run.event.source, "sources": list(run.sources), "forged": run.forged}
+
+
+def _waits(one: Approval) -> dict[str, Any]:
+    more = one.needs - len(one.yes)
+    who = "a person" if one.needs == 1 else f"{more} more {'person' if more == 1 else 'people'}"
+    because = f"{one.because}; {who} must say yes: contain approve {one.id}"
+    return {"result": "waits", "approval": one.id, "plan": one.plan, "because": because, "until": one.until}
+
+
+def _over(turn: Turn, one: Approval, because: str) -> None:
+    turn.note("approval_over", {"approval": one.id, "because": because}, incident=one.incident)
+
+
+# Answering ----------------------------------------------------------------------------------------------------------------
+
+
+def approve(turn: Turn, message: Asked) -> None:
+    """Count a person's yes; with the last one that is needed, it is planned once more and done."""
+    one = _waiting(turn, message)
+    if one is None:
+        return
+    who = message.actor
+    by = turn.agent.settings.approving.by
+    if by and name_of(who) not in by:
+        turn.do(Reply(message, {"result": "refused", "because": f"{who} may not approve; agent.yaml names {', '.join(by)}"}))
+        return
+    if name_of(who) in map(name_of, one.yes):
+        turn.do(Reply(message, {"result": "refused", "because": f"{who} has said yes to {one.id} already; another person must"}))
+        return
+    if (given := message.body.get("plan")) and given != one.plan:
+        turn.do(Reply(message, {"result": "refused", "because": f"{one.id} is about plan {one.plan} now, and not {given}"}))
+        return
+    body = {"approval": one.id, "actor": who, "because": message.body["why"]}
+    turn.note("approved", body, incident=one.incident)
+    one = turn.agent.state.approvals.all[one.id]
+    if len(one.yes) < one.needs:
+        turn.do(Reply(message, _waits(one)))
+    else:
+        _go(turn, one, message)
+
+
+def _go(turn: Turn, one: Approval, message: Asked) -> None:
+    action = message.body["action"]
+    if not one.found:
+        run: Run | None = Run(one.actor, one.because, target=one.target, since=turn.now)
+    else:
+        run = again(turn, one.incident, one.found)
+        if run and one.step >= len(run.steps):
+            run = None
+    if run is None:
+        because = "its policy has changed, is gone or off"
+        _over(turn, one, because)
+        turn.do(Reply(message, {"result": "refused", "because": because}))
+        return
+    run = run._replace(at=one.step if one.found else 0, approval=one.id, asked=message)
+    timed = lasting(action, turn.agent.state.repeated(f"{action.name} {aim(action)}", turn.now))
+    if one.found:
+        turn.agent.running.add((one.policy, run.target))
+    turn.do(Plan(run, timed))
+
+
+def deny(turn: Turn, message: Asked) -> None:
+    """A person's no: it is not done, and policies leave the target alone for a while."""
+    if one := _waiting(turn, message):
+        turn.note("denied", {"approval": one.id, "actor": message.actor, "because": message.body["why"]}, incident=one.incident)
+        turn.do(Reply(message, {"result": "denied", "approval": one.id}))
+
+
+def _waiting(turn: Turn, message: Asked) -> Approval | None:
+    what = message.body["what"]
+    one = turn.agent.state.approvals.all.get(what)
+    if one is None or one.over:
+        names = ", ".join(each.id for each in turn.agent.state.approvals.waiting[:20]) or "none"
+        because = f"{what} is over: {one.over}" if one else f"no approval {what}; waiting: {names}"
+        turn.do(Reply(message, {"result": "nothing", "because": because}))
+        return None
+    return one
+
+
+def name_of(actor: str) -> str:
+    """Who somebody is, however they came: `alice (uid 1000)` and `alice (uid 0)` after sudo are one person."""
+    return actor.partition(" (")[0]
+
+
+# Being used ---------------------------------------------------------------------------------------------------------------
+
+
+def used(turn: Turn, run: Run, changes: Sequence[Change]) -> Run:
+    """The run of an approval, at the moment of the act: its yes is used up, or void where the plan is another one now."""
+    one = turn.agent.state.approvals.all.get(run.approval)
+    if one is None:
+        return run
+    if one.over or plan_hash(changes) != one.plan:
+        _over(turn, one, one.over or "what it would do has changed since; the yes was to something else")
+        return run._replace(approval="")
+    _over(turn, one, f"{' and '.join(one.yes)} said yes")
+    return run
+
+
+def expire(turn: Turn) -> None:
+    """Nobody's answer in time means no."""
+    for one in turn.agent.state.approvals.waiting:
+        if one.until <= turn.now:
+            _over(turn, one, "nobody said yes in time; it was not done")
+
+
+def next_due(agent: Agent) -> float:
+    """When the next question is over."""
+    return min((one.until for one in agent.state.approvals.waiting), default=float("inf"))

@@ -1,0 +1,46 @@
+"""A finding's run through its policy's steps: begun, or taken up again from what the journal knows of the finding. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from agent.event import Event
+from agent.messages import Run
+from agent.policy import Policy
+from agent.turn import Turn
+
+
+def begun(turn: Turn, policy: Policy, incident: str, target: str, because: str) -> Run:
+    """The run of a finding, at its first step; steps that wait (`after`) are not in it."""
+    return Run(
+        actor=f"policy {policy.name}",
+        because=because,
+        steps=tuple(one for one in policy.then if one.after is None),
+        incident=incident,
+        policy=policy,
+        target=target,
+        since=turn.now,
+        dry=turn.agent.mode(policy) == "dry_run",
+    )
+
+
+def again(turn: Turn, incident: str, found: Mapping[str, Any]) -> Run | None:
+    """The run of a finding of before; None where its policy is gone or off now, which is told."""
+    policy = turn.agent.policies.get(found["policy"])
+    if policy is None or turn.agent.mode(policy) == "off":
+        turn.note("skipped", {"action": "its steps", "because": "the policy is gone or off"}, incident=incident)
+        return None
+    run = begun(turn, policy, incident, found["target"], found["because"])
+    event = Event("", turn.now, found["event"], found["source"], forgeable=found.get("forged", False))
+    return run._replace(event=event, sources=tuple(found.get("sources", ())), forged=found.get("forged", False))
+
+
+def sources(evidence: Sequence[Event], event: Event) -> tuple[str, ...]:
+    """The sources that speak for a finding, each named once: independent of each other is what another stream says."""
+    return tuple(dict.fromkeys(one.source for one in (*evidence, event)))
+
+
+def forged(evidence: Sequence[Event], event: Event) -> bool:
+    """Whether a stranger could have written every one of them."""
+    return all(one.forgeable for one in evidence or (event,))
