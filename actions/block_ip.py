@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
+
+from actions.rate_limit import RateLimit
 from agent.action import Change, action
 from agent.schema import Address, Port, Ttl, spell, spoken
 from agent.systems.firewall import Firewall
@@ -17,6 +20,10 @@ class BlockIp:
     ip: Address
     ttl: Ttl
     ports: tuple[Port, ...] = ()
+
+    def milder(self, rps: int, ttl: timedelta) -> RateLimit:
+        """What slows the same address and ports down instead: the rung below, when the block is let go step by step."""
+        return RateLimit(rps=rps, ip=self.ip, ports=self.ports, ttl=Ttl(ttl))
 
     def plan(self, firewall: Firewall) -> list[Change]:
         """One change, or none where that block is in force for at least as long."""

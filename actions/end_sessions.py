@@ -10,7 +10,7 @@ from agent.systems.postgres import Postgres, some
 from agent.systems.postgres_evidence import PostgresEvidence
 
 
-@action(impact="disruptive")
+@action(impact="disruptive", mutes=("check postgres_reachable",))
 class EndSessions:
     """End the PostgreSQL sessions of a role, from an address, in a database: those that fit all that is given.
 

@@ -7,7 +7,7 @@ from agent.schema import Ttl, Unit, spell
 from agent.systems.units import Units
 
 
-@action(impact="disruptive")
+@action(impact="disruptive", mutes=("check *",))
 class FreezeService:
     """Freeze every process of a service where it stands, with its memory and open files kept for a look at them.
 

@@ -11,7 +11,7 @@ from agent.systems.container_group import named
 from agent.systems.containers import Containers, Found, Together
 
 
-@action(impact="disruptive", within=10)
+@action(impact="disruptive", within=10, mutes=("check *",))
 class IsolateContainer:
     """Cut a container off from every network and freeze it, with all containers that share its network.
 

@@ -21,7 +21,7 @@ def _long_enough(window: timedelta) -> timedelta:
     return window
 
 
-@action(impact="destructive", within=10)
+@action(impact="destructive", within=10, mutes=("check *",))
 class IsolateHost:
     """Cut this host off: nothing gets in, out or through to containers, on open connections neither, but for its openings.
 

@@ -9,7 +9,7 @@ from agent.systems.unit_filter import EVERYTHING, IpFilter, fewest, filter_of, u
 from agent.systems.units import Units
 
 
-@action(impact="disruptive")
+@action(impact="disruptive", mutes=("check *",))
 class IsolateService:
     """Cut a service off from every IP address, loopback too, while it runs on; open connections carry nothing any more.
 

@@ -8,7 +8,7 @@ from agent.systems.postgres import Postgres, some
 from agent.systems.postgres_evidence import PostgresEvidence
 
 
-@action(impact="disruptive")
+@action(impact="disruptive", mutes=("postgres.auth.failure",))
 class LockRole:
     """Take the login away from a PostgreSQL role and end its sessions, as for a stolen password.
 

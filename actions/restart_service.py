@@ -12,7 +12,7 @@ from agent.schema import Duration, Unit, spell
 from agent.systems.units import Units
 
 
-@action(impact="disruptive")
+@action(impact="disruptive", mutes=("check *",))
 class RestartService:
     """Restart a service, or start it where it has failed; it cannot be taken back.
 

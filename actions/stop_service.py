@@ -7,7 +7,7 @@ from agent.schema import Ttl, Unit, spell
 from agent.systems.units import Units
 
 
-@action(impact="destructive")
+@action(impact="destructive", mutes=("check *",))
 class StopService:
     """Stop a service and keep it from coming back, until the time is over or somebody lifts it.
 

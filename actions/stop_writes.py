@@ -11,7 +11,20 @@ from agent.systems.postgres import LOCK_TIMEOUT, READ_ONLY, Postgres, some
 from agent.systems.postgres_evidence import PostgresEvidence
 
 
-@action(within=30)
+@action(
+    within=30,
+    mutes=(
+        "check postgres_archiver",
+        "check postgres_crash",
+        "check postgres_locks",
+        "check postgres_prepared",
+        "check postgres_primary",
+        "check postgres_reachable",
+        "check postgres_replication",
+        "check postgres_settings",
+        "check postgres_transactions",
+    ),
+)
 class StopWrites:
     """Stop every write to a PostgreSQL server, and leave reading as it is.
 

@@ -23,7 +23,7 @@ from dataclasses import MISSING, dataclass, field, fields
 from datetime import timedelta
 from functools import cache, wraps
 from types import ModuleType, SimpleNamespace
-from typing import Any, ClassVar, Concatenate, Literal, ParamSpec, Protocol, TypeVar, dataclass_transform
+from typing import Any, ClassVar, Concatenate, Literal, NamedTuple, ParamSpec, Protocol, TypeVar, dataclass_transform
 
 from pydantic import TypeAdapter, ValidationError
 from pydantic_core import to_jsonable_python
@@ -101,6 +101,19 @@ class Answer:
     error: Exception | None = None
 
 
+class Adopted(NamedTuple):
+    """Something of ours that a system holds: what made it, about what, with its undo, and seconds until its end (None: none).
+
+    What is not `sure` may be there: the system is asked before anybody believes it.
+    """
+
+    action: str
+    target: str
+    change: Change
+    left: float | None
+    sure: bool = True
+
+
 class System:
     """The base of agent/systems/*: methods marked @call are written down, the others answer now."""
 
@@ -112,6 +125,18 @@ class System:
 
     def prepare(self) -> None:
         """Make ready what calls need (a table, a connection). Called at start and before healing; harmless when all is there."""
+
+    def population(self) -> Mapping[str, Sequence[Any]]:
+        """What there is of each kind that a plan may take a share of: {"container": names that run}; empty where none counts."""
+        return {}
+
+    def adopt(self) -> list[Adopted]:
+        """Everything of ours that the system holds, by its own word; asked where the journal that knew of it was lost.
+
+        Raises:
+            CannotReach: the system does not say.
+        """
+        return []
 
     def native(self, one: Call) -> str:
         """The call in the system's own words (`nft add element …`, the SQL, the API call), for dry runs and evidence."""
@@ -211,8 +236,8 @@ T = TypeVar("T", bound=type)
 def action(*, impact: Impact | None = None, mutes: tuple[str, ...] = (), within: float = 0.0) -> Callable[[T], T]:
     """Declare the one action of a file under actions/.
 
-    `impact` is left out by a class that has a property `impact`, because its parameters decide. `mutes` are the event kinds
-    its own effect will cause; `within` the seconds that planning may take beyond what every plan may.
+    `impact` is left out by a class that has a property `impact`, because its parameters decide. `mutes` are the kinds of events
+    that it causes itself (`check unit` is a kind of check; * stands for any), about what its changes touch; `within` the seconds that planning may take beyond what every plan may.
     """
 
     def declare(cls: T) -> T:

@@ -37,6 +37,8 @@ class Approval(NamedTuple):
     found: Mapping[str, Any] = {}
     step: int = 0
     over: str = ""
+    raises: bool = False
+    """Whether its yes is for all that its policy does in the time that follows: only their number needed one."""
 
 
 class Approvals:
@@ -48,6 +50,7 @@ class Approvals:
         """Nothing waits."""
         self.all: dict[str, Approval] = {}
         self.of: dict[str, str] = {}
+        self.raised: dict[str, float] = {}
         self.last = 0
 
     @property
@@ -76,6 +79,8 @@ class Approvals:
                 self.all[one.id] = one._replace(over=f"{body['actor']} said no: {body['because']}")
             case _:
                 self.all[one.id] = one._replace(over=body["because"])
+                if one.raises and body.get("used"):
+                    self.raised[one.policy] = ts
 
     def _keep(self, made: Approval) -> None:
         self.all[made.id], self.last = made, max(self.last, int(made.id.rpartition("-")[2]))
@@ -89,18 +94,19 @@ class Approvals:
 
     def plain(self) -> Any:
         """All of it as JSON values."""
-        return {"last": self.last, "all": [one._asdict() for one in self.all.values()]}
+        return {"last": self.last, "raised": list(self.raised.items()), "all": [one._asdict() for one in self.all.values()]}
 
     def restore(self, plain: Any) -> None:
         """Be again what `plain` said."""
         for one in plain["all"]:
             self._keep(_read(one))
-        self.last = plain["last"]
+        self.last, self.raised = plain["last"], dict(plain["raised"])
 
     def shift(self, by: float) -> None:
         """Move every time that is kept."""
         for one in list(self.all.values()):
             self.all[one.id] = one._replace(asked=one.asked + by, until=one.until + by)
+        self.raised = {policy: at + by for policy, at in self.raised.items()}
 
 
 def _read(plain: Mapping[str, Any]) -> Approval:

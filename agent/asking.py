@@ -10,6 +10,7 @@ from typing_extensions import TypedDict  # pydantic wants this one before Python
 
 Text = Annotated[str, Field(max_length=4096)]
 Reason = Annotated[str, Field(min_length=1, max_length=500)]
+Lasting = Annotated[float, Field(gt=0, le=7 * 86400)]
 STRICT: Final = ConfigDict(extra="forbid", strict=True)
 
 
@@ -61,10 +62,37 @@ class Undo(TypedDict):
 
 @with_config(STRICT)
 class Pause(TypedDict):
-    """How long nobody acts, at most a week, and why."""
+    """How long policies do not act, at most a week, and why; only those named, from `begins` (Unix seconds) on."""
 
-    seconds: Annotated[float, Field(gt=0, le=7 * 86400)]
+    seconds: Lasting
     why: Reason
+    policies: NotRequired[Annotated[list[Text], Field(max_length=100)]]
+    begins: NotRequired[Annotated[float, Field(gt=0, lt=1e11)]]
+
+
+@with_config(STRICT)
+class Resume(TypedDict):
+    """Which pause: its name, its window's, or `all`; without it, the one that is on."""
+
+    what: NotRequired[Text]
+
+
+@with_config(STRICT)
+class Silence(TypedDict):
+    """Of what nobody is told, how long, and why."""
+
+    seconds: Lasting
+    why: Reason
+    policy: NotRequired[Text]
+    target: NotRequired[Text]
+    incident: NotRequired[Text]
+
+
+@with_config(STRICT)
+class EndSilence(TypedDict):
+    """A silence by its name, or `all`."""
+
+    what: Text
 
 
 @with_config(STRICT)
@@ -84,11 +112,40 @@ class SetMode(TypedDict):
     mode: Literal["enforce", "dry_run", "off"]
 
 
+@with_config(STRICT)
+class ListAdd(TypedDict):
+    """A list, an address, for how long (90 days at most) and why; for these policies alone; a yes to what is very wide."""
+
+    list: Text
+    address: Text
+    seconds: Annotated[float, Field(gt=0, le=90 * 86400)]
+    why: Reason
+    policies: NotRequired[Annotated[list[Text], Field(max_length=100)]]
+    sure: NotRequired[bool]
+
+
+@with_config(STRICT)
+class ListRemove(TypedDict):
+    """A list, an address, why, and whether only what was added for just these policies."""
+
+    list: Text
+    address: Text
+    why: Reason
+    policies: NotRequired[Annotated[list[Text], Field(max_length=100)]]
+
+
+@with_config(STRICT)
+class ListCheck(TypedDict):
+    """About which address."""
+
+    address: Text
+
+
 BODIES: Final[Mapping[str, TypeAdapter[Any]]] = {
     verb: TypeAdapter(body)
     for verb, body in {
-        **dict.fromkeys(("ping", "status", "policies", "checks", "approvals", "resume", "reload"), Nothing),
-        **dict.fromkeys(("mitigations", "incidents"), Listing),
+        **dict.fromkeys(("ping", "status", "policies", "checks", "approvals", "lists", "reload"), Nothing),
+        **dict.fromkeys(("mitigations", "incidents", "pauses", "silences"), Listing),
         "events": Events,
         "why": Why,
         "do": Do,
@@ -97,7 +154,13 @@ BODIES: Final[Mapping[str, TypeAdapter[Any]]] = {
         "approve": Approve,
         "deny": Undo,
         "pause": Pause,
+        "resume": Resume,
+        "silence": Silence,
+        "end_silence": EndSilence,
         "mode": SetMode,
+        "list_add": ListAdd,
+        "list_remove": ListRemove,
+        "list_check": ListCheck,
     }.items()
 }
 

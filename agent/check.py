@@ -13,7 +13,7 @@ act. How often it is asked stands in agent.yaml, how many times before it counts
 from __future__ import annotations
 
 import typing
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar, Literal, Protocol, TypeVar, dataclass_transform
 
@@ -88,8 +88,11 @@ def run(question: Check, systems: Mapping[str, System]) -> list[Answer]:
     return answers if isinstance(answers, list) else [answers]
 
 
-def events(name: str, question: Check, answers: Iterable[Answer], now: float) -> list[Event]:
-    """Answers as events of kind `check`. An unknown answer has no `ok`, so that nothing that asks for `ok` matches it."""
+def events(name: str, question: Check, answers: Iterable[Answer], now: float, about: Sequence[str] = ()) -> list[Event]:
+    """Answers as events of kind `check`. An unknown answer has no `ok`, so that nothing that asks for `ok` matches it.
+
+    `about` is what the check depends on, beside what its own parameters say.
+    """
     made = []
     for one in answers:
         fields: dict[str, Value] = {
@@ -98,8 +101,18 @@ def events(name: str, question: Check, answers: Iterable[Answer], now: float) ->
             "state": one.state,
             "say": one.say,
             "target": one.target,
+            "about": ", ".join(dict.fromkeys((*_subject(question, one), *about))),
         }
         fields |= {"value": one.value, "limit": one.limit} if one.state != "unknown" else {}
         fields |= {"ok": one.state == "good"} if one.state != "unknown" else {}
         made.append(Event(CHECK.name, now, fields, source=f"check:{name}", ts=now))
     return made
+
+
+def _subject(question: Check, one: Answer) -> Iterator[str]:
+    """What a question is about by itself, in the words of what changes touch."""
+    if instance := getattr(question, "instance", ""):
+        yield f"postgres {instance}"
+    kind = question.name.partition("_")[0]
+    if kind in ("unit", "container") and one.target:
+        yield f"{kind} {one.target}"

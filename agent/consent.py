@@ -12,6 +12,7 @@ from typing import Any, Final
 
 from agent.action import Change, spelled
 from agent.approvals import Approval, plan_hash
+from agent.guard import Verdict
 from agent.messages import Asked, Plan, Reply, Run
 from agent.runs import again
 from agent.turn import Agent, Turn, aim, lasting
@@ -22,9 +23,9 @@ MOST: Final = 200
 # Asking -------------------------------------------------------------------------------------------------------------------
 
 
-def ask(turn: Turn, run: Run, action: Any, changes: Sequence[Change], because: str) -> dict[str, Any]:
+def ask(turn: Turn, run: Run, action: Any, changes: Sequence[Change], verdict: Verdict) -> dict[str, Any]:
     """Write the question down, unless it waits already; the answer for whoever ordered it."""
-    book, plan = turn.agent.state.approvals, plan_hash(changes)
+    book, plan, because = turn.agent.state.approvals, plan_hash(changes), verdict.because
     if run.incident and (one := book.for_incident(run.incident)):
         if one.plan == plan:
             return _waits(one)
@@ -45,6 +46,7 @@ def ask(turn: Turn, run: Run, action: Any, changes: Sequence[Change], because: s
         "yes": [run.actor] if run.asked and not run.steps else [],
         "found": _found(run),
         "step": run.at,
+        "raises": verdict.over,
     }
     turn.note("asked_for", body, incident=run.incident)
     return _waits(book.all[name])
@@ -155,7 +157,8 @@ def used(turn: Turn, run: Run, changes: Sequence[Change]) -> Run:
     if one.over or plan_hash(changes) != one.plan:
         _over(turn, one, one.over or "what it would do has changed since; the yes was to something else")
         return run._replace(approval="")
-    _over(turn, one, f"{' and '.join(one.yes)} said yes")
+    body = {"approval": one.id, "because": f"{' and '.join(one.yes)} said yes", "used": True}
+    turn.note("approval_over", body, incident=one.incident)
     return run
 
 

@@ -11,15 +11,20 @@ import logging
 import queue
 import signal
 import time
+from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
-from agent import flow, rounds, sdnotify, snapshot
+from agent import bereft, flow, lists, rounds, sdnotify, snapshot
+from agent.action import Change
 from agent.check import events
+from agent.clock import Clock
 from agent.control import Control
+from agent.degraded import withheld
 from agent.desk import Desk, Parts, bug
 from agent.dispatch import Outside, carry_out
 from agent.event import Event
-from agent.messages import Asked, Effect, Message, Note, Reply, Seen, Started, Tick
+from agent.guard import barred
+from agent.messages import Asked, ClockSet, Disturbed, Effect, Message, Note, Reply, Seen, Started, Tick
 from agent.record import Record
 from agent.schedule import Answered
 from agent.sensing import Sensing
@@ -65,10 +70,20 @@ class Daemon:
         self._signs = sdnotify.watchdog_interval()
         self._snapshot_at = parts.journal.size + SNAPSHOT
         self.upkeep = Upkeep(parts.systems, parts.lifelines, self.agent, self._lanes, self._mailbox)
-        self._outside = Outside(parts.systems, self._lanes, parts.keep, self.upkeep.count)
+        doors = (self._door, self._door_again)
+        self._outside = Outside(parts.systems, self._lanes, parts.keep, self.upkeep.count, *doors, parts.outlive)
         self._sensing = Sensing(parts.sensors, self._mailbox, self._position, self._wanted)
         self._said: set[str] = set()
+        self._clock = Clock(time.time(), time.monotonic())
         self._desk = Desk(parts, self._step, self._sensing, self.upkeep)
+
+    def _door(self, changes: Sequence[Change]) -> Mapping[int, str]:
+        """What may not be done at this moment; asked from a lane's thread, of what never changes once it is there."""
+        return barred(changes, self.agent.lifelines, self.agent.settings.protected)
+
+    def _door_again(self, changes: Sequence[Change]) -> Mapping[int, str]:
+        """The same for what is put back: nobody gets off because it was gone for a moment, in which they connected."""
+        return barred(changes, self.agent.lifelines.certain, self.agent.settings.protected)
 
     # Life -----------------------------------------------------------------------------------------------------------------
 
@@ -77,7 +92,6 @@ class Daemon:
 
         Raises:
             CannotReach: the control socket cannot be had, or the host does not say who it is.
-            EvidenceLost: there is no room for evidence. Nothing is done without a record, so the agent ends.
         """
         try:
             self._begin()
@@ -93,13 +107,15 @@ class Daemon:
     def _begin(self) -> None:
         for number, word in ((signal.SIGTERM, "stop"), (signal.SIGINT, "stop"), (signal.SIGHUP, "reload")):
             signal.signal(number, lambda *_, word=word: self._mailbox.put(word))  # SimpleQueue.put is safe in a handler
-        self.agent.lifelines = self.parts.lifelines()
+        lists.know(self.agent, self.parts.lifelines())
         self.agent.watch = watching(self.agent)
         self._control = Control(self.parts.socket, self._mailbox.put)
         self._warm()
         now = time.time()
         self._finish_turn([*flow.step(self.agent, Started(self.parts.version), now), self._desk.live("at start")], now)
         self.upkeep.begin()
+        if self.journal.blank or self.agent.state.mishaps.bereft:
+            bereft.ask(self.agent, self.parts, self._lanes, self._mailbox.put)
         self._sensing.begin()
         self._await_sensors()
         sdnotify.notify("READY=1", "STATUS=watching")
@@ -145,6 +161,8 @@ class Daemon:
         items = self._gather()
         now = time.time()
         effects: list[Effect] = []
+        if by := self._clock.jumped(now, time.monotonic()):
+            effects += self._surely(ClockSet(by), now)
         for item in (*items, *self._lanes.late(time.monotonic())):
             effects += self._surely(item, now)
         if now >= rounds.next_due(self.agent, now):
@@ -196,12 +214,14 @@ class Daemon:
                 return [effect for one in item for effect in self._take(one, now)]
             case Answered():
                 one = self.parts.schedule.answered(item, now)
-                return self._look(events(one.name, one.question, one.answers, now), now)
+                return self._look(events(one.name, one.question, one.answers, now, one.about), now)
             case Asked():
                 return self._desk.take(item, now)
             case Crashed():
                 bug = self._sensing.ended(item, time.monotonic())
                 return [Note(Record("bug", {"error": bug}))] if bug else []
+            case Disturbed():
+                return self._step(self.upkeep.disturbed(item), now)
             case "stop":
                 self._stop()
                 return []
@@ -237,7 +257,10 @@ class Daemon:
     def _finish_turn(self, effects: list[Effect], now: float) -> None:
         """Nothing is begun before what announces it is durable."""
         self._commit(effects, now)
-        carry_out(effects, self._outside, time.monotonic())
+        going, answers = withheld(self.agent, effects)
+        carry_out(going, self._outside, time.monotonic())
+        for answer in answers:
+            self._mailbox.put(answer)
         for one in effects:
             if isinstance(one, Reply) and self._control:
                 self._control.answer(self._desk.answered(one, now))
@@ -250,6 +273,7 @@ class Daemon:
             return
         self.journal.commit(now, records, positions=self._positions, events=self._events)
         self._events, self._positions, self._flush_at = [], {}, time.monotonic() + FLUSH
+        self.agent.evidence, self.agent.no_copy = self.journal.failing, self.journal.no_copy
 
     def _tell(self, effects: list[Effect], now: float) -> None:
         """Have the turn's records printed, last of all: nothing that is begun waits for a slow terminal."""
@@ -264,7 +288,12 @@ class Daemon:
         if not self._stopping:
             self.parts.schedule.begin(self._lanes, time.monotonic())
             self.upkeep.turn(time.monotonic())
+            self.parts.outlive.turn(self._lanes, time.monotonic())
             self._sensing.revive(time.monotonic())
+            if self.parts.canary:
+                self.parts.canary.turn(now, self._mailbox.put)
+        self.journal.turn(now)
+        self.agent.evidence, self.agent.no_copy = self.journal.failing, self.journal.no_copy
         if self.journal.checkpoint_due(now):
             self._ship(now)
             self.journal.prune(now)
@@ -277,7 +306,9 @@ class Daemon:
 
     def _ship(self, now: float) -> None:
         """Sign what there is, and send the note off this host; say where it went when that changes."""
-        went = self.parts.ship(self.journal.checkpoint(now))
+        if not (note := self.journal.checkpoint(now)):
+            return
+        went = self.parts.ship(note)
         for sentence in (went, self.journal.warning):
             if sentence and sentence not in self._said:
                 log.log(logging.WARNING if sentence == self.journal.warning else logging.INFO, "%s", sentence)

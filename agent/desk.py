@@ -11,12 +11,15 @@ from typing import Any
 
 from agent import questions, sdnotify
 from agent.action import CannotReach, System, from_text
+from agent.canary import Canary
 from agent.event import Event
-from agent.evidence.journal import Journal
+from agent.evidence.keeper import Keeper
 from agent.execute import Keep
 from agent.grammar.problem import Problems
 from agent.guard import Lifelines
 from agent.messages import Asked, Effect, Learnt, Message, Note, Reply
+from agent.outlive import Outlive
+from agent.policy import BUILT_IN, ROUND
 from agent.record import Record
 from agent.schedule import Schedule
 from agent.sensing import Sensing
@@ -32,7 +35,7 @@ class Parts:
     """Everything the daemon is made of; wiring.py gathers it. `told` hears of every record after its commit."""
 
     agent: Agent
-    journal: Journal
+    journal: Keeper
     systems: Mapping[str, System]
     sensors: Mapping[str, Sensor]
     schedule: Schedule
@@ -45,6 +48,8 @@ class Parts:
     ship: Callable[[str], str]
     told: Callable[[float, Record], None]
     keep: Keep
+    outlive: Outlive
+    canary: Canary | None = None
     saw: Callable[[Event], None] | None = None
 
 
@@ -59,7 +64,7 @@ class Desk:
 
     def live(self, because: str) -> Note:
         """The record of which policies count from here on."""
-        named = [{"name": name, "digest": one.digest} for name, one in self._agent.policies.items()]
+        named = [{"name": name, "digest": one.digest} for name, one in self._agent.policies.items() if name not in BUILT_IN]
         return Note(Record("policies", {"policies": named, "because": because}))
 
     def answered(self, one: Reply, now: float) -> Reply:
@@ -76,12 +81,15 @@ class Desk:
             "up": self._up,
             "lines": self.lines,
             "records": self._parts.journal.size,
+            "evidence": self._parts.journal.told(),
             "problems": self._problems,
-            "sensors": sorted(self._parts.sensors),
+            "sensors": sorted(self._parts.sensors.keys() - {ROUND}),
             "blind": self._sensing.blind,
+            "silent": self._sensing.silent,
+            "canary": self._parts.canary.status() if self._parts.canary else None,
         }
         newest = lambda since, limit: self._parts.journal.events(since=since, limit=limit, newest_first=True)  # noqa: E731
-        return questions.Facts(self._agent, self._parts.schedule, self._upkeep.counters, newest, about)
+        return questions.Facts(self._agent, self._parts.schedule, self._upkeep.counters, newest, about, self._sensing.evictions)
 
     def reload(self, now: float) -> list[Effect]:
         """Read the policies again; a set with a single problem changes nothing."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 from agent import execute
@@ -24,6 +24,8 @@ from agent.messages import (
     Verified,
     Verify,
 )
+from agent.outlive import Outlive
+from agent.timers import PATIENCE as ARMING
 from agent.workers import Job, Lanes
 
 DEADLINE: Final = 10.0
@@ -38,12 +40,19 @@ Counted = Callable[[], None]
 
 @dataclass(frozen=True)
 class Outside:
-    """What effects are carried out with. `keep` stores evidence; `counted` reads the drop counters when a person asks."""
+    """What effects are carried out with. `keep` stores evidence; `counted` reads the drop counters when a person asks.
+
+    `door` is asked right before changes are made, `door_again` before what vanished is put back. `outlive` sees to it that
+    what is made ends also when the agent is dead by then.
+    """
 
     systems: Systems
     lanes: Lanes
     keep: execute.Keep
     counted: Counted
+    door: execute.Door = execute.unguarded
+    door_again: execute.Door = execute.unguarded
+    outlive: Outlive | None = None
 
 
 def carry_out(effects: Sequence[Effect], outside: Outside, now: float) -> None:
@@ -62,7 +71,7 @@ def carry_out(effects: Sequence[Effect], outside: Outside, now: float) -> None:
             case Verify():
                 lanes.start(_lane_of(one.jobs), _verify(one, outside), now)
             case Heal():
-                lanes.start(_lane_of(one.jobs), _heal(one, systems), now)
+                lanes.start(_lane_of(one.jobs), _heal(one, outside), now)
     for lane, planned in plans.items():
         lanes.start(lane, _plans(lane, planned, systems), now)
     for lane, applied in applies.items():
@@ -80,10 +89,21 @@ def _lane_of(batch: Sequence[execute.Job]) -> str:
 def _plans(lane: str, batch: Sequence[Plan], systems: Systems) -> Job:
     return Job(
         f"plan {len(batch)} actions on {lane}",
-        work=lambda: [_plan(one, systems) for one in batch],
+        work=lambda: _counted([_plan(one, systems) for one in batch], systems.get(lane)),
         failed=lambda why: [Planned(one.run, one.action, error=why) for one in batch],
         deadline=_deadline(batch) + sum(one.action.within for one in batch),
     )
+
+
+def _counted(planned: list[Planned], system: System | None) -> list[Planned]:
+    """The plans, the first one with what there is now: a policy may touch only a share of it."""
+    if system is None or not any(one.changes and one.run.policy for one in planned):
+        return planned
+    try:
+        population = system.population()
+    except CannotReach:  # what cannot be counted bounds nothing; the other limits hold
+        return planned
+    return [replace(one, population=population) if at == 0 or "container" in population else one for at, one in enumerate(planned)]
 
 
 def _plan(one: Plan, systems: Systems) -> Planned:
@@ -105,15 +125,19 @@ def _by_hand(change: Change, systems: Systems) -> str:
 
 def _applies(lane: str, batch: Sequence[Apply], outside: Outside) -> Job:
     changes = [change for one in batch for _, change in one.jobs]
+    outlive = outside.outlive
+    capsules = outlive.capsules(job for one in batch for job in one.jobs) if outlive else []
 
     def work() -> list[Applied]:
-        outcomes = execute.apply([one.jobs for one in batch], outside.systems, outside.keep)
+        if outlive:
+            outlive.arm(capsules)  # first: whatever happens from here on, it ends
+        outcomes = execute.apply([one.jobs for one in batch], outside.systems, outside.keep, outside.door)
         return [Applied(one.run, outcome) for one, outcome in zip(batch, outcomes, strict=True)]
 
     def failed(why: str) -> list[Applied]:
         return [Applied(one.run, _late(one.jobs, why)) for one in batch]
 
-    deadline = _deadline(batch) + execute.seconds(changes, outside.systems)
+    deadline = _deadline(batch) + execute.seconds(changes, outside.systems) + (2 * ARMING if capsules else 0.0)
     return Job(f"apply {len(changes)} changes on {lane}", work, failed, deadline, changes=True)
 
 
@@ -153,11 +177,13 @@ def _verify(one: Verify, outside: Outside) -> Job:
     return Job(f"verify {len(one.jobs)} mitigations", work, failed, deadline)
 
 
-def _heal(one: Heal, systems: Systems) -> Job:
+def _heal(one: Heal, outside: Outside) -> Job:
+    systems = outside.systems
+
     def work() -> list[Healed]:
         for name in {change.apply.system for _, change in one.jobs}:
             systems[name].prepare()
-        outcomes = execute.apply([[job] for job in one.jobs], systems)
+        outcomes = execute.apply([[job] for job in one.jobs], systems, door=outside.door_again)
         return [Healed(tuple(outcome for batch in outcomes for outcome in batch), one.asked)]
 
     def failed(why: str) -> list[Healed]:

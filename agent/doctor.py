@@ -13,7 +13,7 @@ from ipaddress import ip_network
 from pathlib import Path
 from typing import Any, Final
 
-from agent import look
+from agent import look, timers
 from agent.action import CannotReach, System
 from agent.grammar.problem import Problems
 from agent.guard import WIDEST, Lifelines
@@ -60,6 +60,7 @@ def examine(config_path: Path) -> Iterator[Finding]:
     yield _writable("journal", config.journal)
     yield _writable("socket", config.socket)
     yield from _systemd(config, systems)
+    yield _expiry(config)
     yield from _sensors(config)
     yield from _postgres(config, systems)
     yield from _vault(config, systems)
@@ -142,6 +143,17 @@ def _systemd(config: Any, systems: dict[str, System]) -> Iterator[Finding]:
             yield Finding("systemd", False, str(error), "unit checks answer `unknown` until then: apt-get install dbus")
         return
     yield Finding("systemd", True, "systemd answers over D-Bus")
+
+
+def _expiry(config: Any) -> Finding:
+    """Whether what the kernel does not end still ends when the agent is dead."""
+    held = "blocks, limits and the isolation of the host end in the kernel"
+    if not timers.has_timers():
+        return Finding("expiry", None, f"{held}; all else ends by the agent, or at its next start: there is no systemd here")
+    if why := timers.refused(config.socket):
+        said, _, mend = why.rpartition("; ")
+        return Finding("expiry", False, f"{said}. {held.capitalize()}; all else waits for the agent's next start", mend)
+    return Finding("expiry", True, f"{held}, all else by a timer of systemd's if the agent is dead then")
 
 
 # What agent.yaml names ------------------------------------------------------------------------------------------------

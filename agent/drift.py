@@ -181,6 +181,8 @@ def healed(turn: Turn, message: Healed) -> None:
             bad.append({"mitigation": one.mitigation, "error": one.error})
         elif one.error != mitigation.short:
             in_part(turn, mitigation, Held(one.mitigation, "partly", one.error))
+    good = [one for one in good if one not in turn.agent.moving]  # those were never gone, but told of another end
+    turn.agent.moving.difference_update(one.mitigation for one in message.outcomes)
     if good and not message.asked:
         turn.note("healed", {"mitigations": good})
         for name in good:

@@ -66,13 +66,15 @@ CHECK = Kind(
         "state": "text",
         "say": "text",
         "target": "text",
+        "about": "text",
         "value": "number",
         "limit": "number",
     },
     state=True,
 )
 """`name` is the check's name in agent.yaml, `check` its type. `ok` is absent while the answer is unknown, so that no
-`ok: false` matches it: an unknown answer never triggers an action."""
+`ok: false` matches it: an unknown answer never triggers an action. `about` names what it depends on, with commas:
+`unit nginx.service, container web`."""
 
 
 @dataclass(frozen=True)

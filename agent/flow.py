@@ -14,13 +14,16 @@ from collections.abc import Iterator, Sequence, Set
 from itertools import count
 from typing import Any
 
-from agent import consent, drift, lifting, orders, rounds, settle
+from agent import adopting, clock, consent, crowd, drift, ends, findings, lifting, lists, orders, release, rounds, settle, shadow
 from agent.action import Change
-from agent.judge import done_before, judge, left_alone, paused
+from agent.judge import done_before, judge
 from agent.messages import (
+    Adoptable,
     Applied,
     Apply,
     Asked,
+    ClockSet,
+    Counted,
     Disturbed,
     Effect,
     Healed,
@@ -37,13 +40,9 @@ from agent.messages import (
     Tick,
     Verified,
 )
-from agent.policy import Mode, Policy
 from agent.runs import again, begun, forged, sources
 from agent.turn import Agent, Turn, aim, lasting
 from agent.watching.watch import Hit
-
-RECORDED_AGAIN = 300.0
-"""Seconds between two records of a finding about which nothing is to be done."""
 
 _SOME = ("in_force", "partly", "under_way")
 """Outcomes that contain something, and so do not stop the steps behind."""
@@ -66,6 +65,8 @@ def work(turn: Turn, message: Message) -> None:  # noqa: C901, PLR0912 - a table
     match message:
         case Seen(events):
             for event in events:
+                if shadow.muted(turn, event):
+                    continue
                 for hit in agent.watch.feed(event, turn.now):
                     _found(turn, hit)
         case Planned():
@@ -83,9 +84,17 @@ def work(turn: Turn, message: Message) -> None:  # noqa: C901, PLR0912 - a table
             drift.disturbed(turn, system, who)
         case Started(version):
             rounds.started(turn, version)
+            lists.reprieve(turn)
             _take_up(turn)
         case Learnt(lifelines, reading) if reading >= agent.reading:  # not one that was begun before a reload
-            agent.lifelines, agent.reading = lifelines, reading
+            lists.learnt(turn, lifelines, reading)
+            agent.next_pause = 0.0  # agent.yaml may have other maintenance windows now
+        case Adoptable():
+            adopting.adopted(turn, message)
+        case ClockSet(by):
+            clock.jumped(turn, by)
+        case Counted(counters):
+            ends.counted(turn, counters)
         case Tick():
             rounds.tick(turn)
             for run in _due(turn):
@@ -104,17 +113,24 @@ def _found(turn: Turn, hit: Hit) -> None:
     if mode == "off":
         return
     if hit.unless:
-        _spared(turn, key, hit.unless)
+        findings.spared(turn, key, hit.unless)
         return
     agent.still[key] = turn.now
-    if key in agent.running or _settled(turn, policy, target, mode):
+    for back in release.recurrences(turn, hit, target):
+        finding = {**findings.body(back.hit, back.target, mode), **back.body}
+        turn.note("finding", finding, incident=back.incident)
+        _advance(turn, back.run)
+    pauses = () if mode == "dry_run" else agent.state.pauses.holding(policy.name)
+    if key in agent.running or findings.settled(turn, policy, target, "dry_run" if pauses else mode):
         return
     known = agent.state.incident_for(*key)
-    incident = known.id if known else f"INC-{agent.state.last_incident + 1}"
-    turn.note("finding", _finding(hit, target, mode), incident=incident)
-    if because := paused(turn):
-        turn.note("refused", {"policy": policy.name, "target": target, "because": because}, incident=incident)
+    if (known is None or known.phase == "resolved") and (because := crowd.crowded(turn, policy)):
+        del agent.still[key]  # it has no incident of its own, and there may be a million of them
+        _overflow(turn, crowd.gather(turn, hit, target, because))
         return
+    incident = known.id if known else f"INC-{agent.state.last_incident + 1}"
+    marked = {"pauses": list(pauses)} if pauses else {}
+    turn.note("finding", {**findings.body(hit, target, mode), **marked}, incident=incident)
     run = begun(turn, policy, incident, target, hit.because)
     heard = hit.evidence, hit.event
     run = run._replace(event=hit.event, sources=sources(*heard), forged=forged(*heard))
@@ -124,55 +140,9 @@ def _found(turn: Turn, hit: Hit) -> None:
     _advance(turn, run)
 
 
-def _finding(hit: Hit, target: str, mode: str) -> dict[str, Any]:
-    policy = hit.policy
-    return {
-        "policy": policy.name,
-        "digest": policy.digest,
-        "title": policy.title or policy.name,
-        "severity": policy.severity,
-        "target": target,
-        "because": hit.because,
-        "mode": mode,
-        "source": hit.event.source,
-        "event": hit.event.fields,
-        "steps": sum(one.after is None for one in policy.then),
-        "later": sum(one.after is not None for one in policy.then),
-        "evidence": [one.raw for one in hit.evidence if one.raw],
-        "sources": list(sources(hit.evidence, hit.event)),
-        "forgeable": forged(hit.evidence, hit.event),
-    }
-
-
-def _spared(turn: Turn, key: tuple[str, str], because: str) -> None:
-    """An `unless` line held: say so, but not for every line of a log."""
-    if turn.now - turn.agent.spared.get(key, -RECORDED_AGAIN) >= RECORDED_AGAIN:
-        turn.agent.spared[key] = turn.now
-        turn.note("left_alone", {"policy": key[0], "target": key[1], "because": because})
-
-
-def _settled(turn: Turn, policy: Policy, target: str, mode: Mode) -> str:
-    """Why this finding needs nothing new just now; empty when it does."""
-    state = turn.agent.state
-    incident = state.incident_for(policy.name, target)
-    if incident is None:
-        return ""
-    if policy.then and (because := left_alone(turn, target)):
-        return because
-    if one := state.approvals.for_incident(incident.id):
-        return f"{one.id} waits for a person"
-    seldom = False
-    for name in incident.mitigations:
-        if (held := state.mitigations.get(name)) and held.active:
-            return f"{name} holds"
-        would = state.would.get(name) if mode == "dry_run" else None
-        if would and would.change.undo is not None and would.left(turn.now) != 0.0:
-            return f"{name} would hold"
-        seldom = seldom or would is not None  # what is done once would not stop the findings: in a dry run they go on
-    cooldown = policy.guard.cooldown or turn.agent.settings.limits.cooldown
-    quiet = max(cooldown.total_seconds() if cooldown else 0.0, 0.0 if policy.then else RECORDED_AGAIN)
-    quiet = RECORDED_AGAIN if seldom and not cooldown else quiet
-    return "it was found a moment ago" if incident.phase != "resolved" and turn.now - incident.last < quiet else ""
+def _overflow(turn: Turn, run: Run | None) -> None:
+    if run:
+        _advance(turn, run)
 
 
 # Planned and judged -------------------------------------------------------------------------------------------------------
@@ -208,6 +178,7 @@ def _take_up(turn: Turn) -> None:
     state = turn.agent.state
     for incident, found in list(state.unanswered.items()):
         if run := again(turn, incident, found):
+            run = release.resumed(run, found)
             turn.agent.still[_key(run)] = turn.now
             turn.later(turn.now + TAKEN_UP, run._replace(since=min(found["at"], turn.now - TAKEN_UP)))
     for incident, found in list(state.put_off.items()):
@@ -231,7 +202,7 @@ def _due(turn: Turn) -> Iterator[Run]:
 
 
 def _planned(turn: Turn, message: Planned) -> None:
-    run, action, changes = message.run, message.action, message.changes
+    run, action, changes = _as_of_now(turn, message.run), message.action, message.changes
     if message.refused:
         _refuse(turn, run, action.name, message.refused)
         _stepped(turn, run, ok=False, reply={"result": "refused", "because": message.refused})
@@ -248,18 +219,20 @@ def _planned(turn: Turn, message: Planned) -> None:
         turn.note("nothing_to_do", _body(run, action) | {"because": because}, incident=run.incident)
         _stepped(turn, run, ok=True, reply={"result": "nothing", "because": because})
         return
-    run = _as_of_now(turn, run)
-    run = consent.used(turn, run, changes) if run.approval else run
-    verdict = judge(turn, run, action, changes)
+    run = _as_of_now(turn, consent.used(turn, run, changes)) if run.approval else run
+    crowd.learn(turn.agent, message.population, turn.now)
+    verdict = judge(turn, run, action, changes, message.population)
     if verdict.ask and not run.dry:
-        _wait(turn, run, consent.ask(turn, run, action, changes, verdict.because))
+        _wait(turn, run, consent.ask(turn, run, action, changes, verdict))
         return
     if not verdict.allowed:
         _refuse(turn, run, action.name, verdict.because)
         _stepped(turn, run, ok=False, reply={"result": "refused", "because": verdict.because})
+        if verdict.over and run.policy and not run.over:
+            _overflow(turn, crowd.overflow(turn, run.policy, run.incident, verdict.because))
         return
     by_hand = message.by_hand or ("",) * len(changes)
-    made = tuple((_intend(turn, run, action, one), one[1]) for one in zip(count(), changes, by_hand, strict=False))
+    made = tuple((_intend(turn, run, action, one), one[1]) for one in zip(count(int(run.below)), changes, by_hand, strict=False))
     if run.dry:
         _stepped(turn, run, ok=True, reply={"result": "would"})
     else:
@@ -287,9 +260,16 @@ def _extended(turn: Turn, run: Run, action: Any) -> tuple[str, ...]:
 
 
 def _as_of_now(turn: Turn, run: Run) -> Run:
-    """The run as a dry one where its policy was switched to dry run since it began."""
+    """The run as a dry one where its policy was switched to dry run, or paused, since it began; a person's yes lifts a pause."""
     live = turn.agent.policies.get(run.policy.name) if run.policy else None
-    return run._replace(dry=True) if live and turn.agent.mode(live) == "dry_run" else run
+    if live is None:
+        return run
+    if run.approval and run.pauses:
+        run = run._replace(dry=False, pauses=())
+    if turn.agent.mode(live) == "dry_run":
+        return run._replace(dry=True)
+    pauses = () if run.dry or run.approval else turn.agent.state.pauses.holding(live.name)
+    return run._replace(dry=True, pauses=pauses) if pauses else run
 
 
 def _intend(turn: Turn, run: Run, action: Any, numbered: tuple[int, Change, str]) -> str:
@@ -301,8 +281,11 @@ def _intend(turn: Turn, run: Run, action: Any, numbered: tuple[int, Change, str]
         "digest": run.policy.digest if run.policy else "",
         "change": change,
         "part": part,
+        **({"mutes": list(action.mutes)} if action.mutes else {}),
         **({"by_hand": by_hand} if by_hand else {}),
+        **({"pauses": list(run.pauses)} if run.pauses else {}),
         **_length(action, change, turn.now),
+        **(release.given(run.policy, action) if part == 0 else {}),
     }
     turn.note("would" if run.dry else "intent", body, incident=run.incident, mitigation=name)
     return name

@@ -42,6 +42,8 @@ class Verdict:
     because: str
     ask: bool = False
     """Not without a person's yes."""
+    over: bool = False
+    """A limit said no, and nothing else."""
 
 
 ALLOWED: Final = Verdict(True, "within every limit")
@@ -72,7 +74,8 @@ class Lifelines:
             version, length = line.network.version, line.network.prefixlen
             table = self._tables.setdefault((version, length), {})
             table.setdefault(_prefix(line.network, length), line)
-        self._pieces = {version: _pieces(one.network for one in self.lines if one.network.version == version) for version in (4, 6)}
+        networks = [one.network for one in self.lines]
+        self._pieces = {version: _pieces(one for one in networks if one.version == version) for version in (4, 6)}
 
     @cached_property
     def certain(self) -> Lifelines:

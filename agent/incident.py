@@ -2,18 +2,18 @@
 
 Both are tuples: ten thousand offenders at once change them forty thousand times, and a frozen dataclass costs four times as much.
 
-An incident is one policy's findings about one target. First form: its phases are `open` → `contained` → `resolved`, and
-back to `open` when the finding comes again.
+An incident is one policy's findings about one target. Its phases are `open` → `contained` → `recovering` (what contained it is
+let go step by step) → `resolved`, and back to `open` when the finding comes again.
 """
 
 from __future__ import annotations
 
-from typing import Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 from agent.action import Change
 from agent.policy import Severity
 
-Phase = Literal["open", "contained", "resolved"]
+Phase = Literal["open", "contained", "recovering", "resolved"]
 Stage = Literal["applying", "in_force", "would", "lifting", "lifted", "failed", "done"]
 
 TOLD = 8
@@ -69,7 +69,8 @@ class Mitigation(NamedTuple):
 
     `short` says what a mitigation in force still lacks; empty for a whole one. Until `confirm` (Unix seconds) a person must
     have said yes, or it takes itself back; `ttl` are the seconds it stays from then on, None for ever. `part` is its place
-    in its plan: limits count plans, and so the first parts alone.
+    in its plan: limits count plans, and so the first parts alone. `pauses` are those that kept it from being done. `given` are
+    the action's parameters as pairs of JSON values, where a ladder may have it planned again; `moved`: its end was moved.
     """
 
     id: str
@@ -88,6 +89,10 @@ class Mitigation(NamedTuple):
     confirm: float | None = None
     ttl: float | None = None
     part: int = 0
+    mutes: tuple[str, ...] = ()
+    pauses: tuple[str, ...] = ()
+    given: tuple[tuple[str, Any], ...] = ()
+    moved: bool = False
 
     @property
     def number(self) -> int:

@@ -2,40 +2,45 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 from typing import Any
 
+from agent import crowd
 from agent.action import Change
-from agent.guard import ALLOWED, Tally, Verdict, needs_a_person, touches, within
+from agent.degraded import refusal
+from agent.guard import ALLOWED, Verdict, needs_a_person, touches
 from agent.messages import Run
-from agent.policy import Limits
-from agent.state import would_be
 from agent.turn import Turn, aim
 
+_NOBODY: Mapping[str, Sequence[Any]] = MappingProxyType({})
 QUORUM = 2
 """Sources, independent of each other, that must speak for what is destructive, where no person does."""
 COOL_OFF = 600.0
 """Seconds for which policies leave a target alone after a person undid what they did: a person knows better, for a while."""
 
 
-def judge(turn: Turn, run: Run, action: Any, changes: Sequence[Change]) -> Verdict:
-    """What people switched meanwhile, then what is never touched, then whether a person must say yes, then the limits."""
+def judge(
+    turn: Turn, run: Run, action: Any, changes: Sequence[Change], population: Mapping[str, Sequence[Any]] = _NOBODY
+) -> Verdict:
+    """What people switched meanwhile, then what is never touched, then whether a person must say yes, then the limits.
+
+    `population` is what there is of each kind, as the system said with its plan.
+    """
     agent = turn.agent
-    if because := _withdrawn(turn, run):
+    if because := _withdrawn(turn, run) or refusal(agent, run.policy):
         return Verdict(False, because)
-    never = {name: agent.settings.lists.get(name, ()) for name in (run.policy.guard.never if run.policy else ())}
-    verdict = touches(changes, agent.lifelines, never, agent.settings.protected)
+    alone = agent.state.lists.spared(run.policy.name, run.policy.guard.never, agent.settings.lists) if run.policy else None
+    verdict = touches(changes, agent.lifelines, {}, agent.settings.protected, alone)
     if verdict.allowed and not run.approval:
         verdict = _person(turn, run, action)
-    if not verdict.allowed:
+    if not verdict.allowed or run.below:
         return verdict
-    for whose, limits, name in (
-        (run.policy.name if run.policy else "", run.policy.guard if run.policy else Limits(), "this policy"),
-        ("", agent.settings.limits, "agent.yaml"),
-    ):
-        done = agent.state.done.get(would_be(whose) if run.dry else whose, ())
-        tally = Tally(agent.state.active.get(whose, 0), done)
-        verdict = within(limits, tally, turn.now, name)
+    verdict = crowd.allowed(turn, run)
+    if not verdict.allowed or run.policy is None:
+        return verdict
+    for limits, whose in ((run.policy.guard, "this policy"), (agent.settings.limits, "agent.yaml")):
+        verdict = crowd.share(turn, limits, changes, population, whose)
         if not verdict.allowed:
             return verdict
     return verdict
@@ -48,7 +53,7 @@ def _withdrawn(turn: Turn, run: Run) -> str:
     live = turn.agent.policies.get(run.policy.name)
     if live is None or turn.agent.mode(live) == "off":
         return "the policy is gone or off"
-    return paused(turn) or left_alone(turn, run.target)
+    return left_alone(turn, run.target)
 
 
 def _person(turn: Turn, run: Run, action: Any) -> Verdict:
@@ -76,15 +81,9 @@ def _asks(because: str) -> Verdict:
     return Verdict(False, because, ask=True)
 
 
-def paused(turn: Turn) -> str:
-    """Who has paused all actions, and why; empty when nobody has."""
-    pause = turn.agent.state.pause
-    return f"{pause.actor} has paused all actions: {pause.why}" if pause else ""
-
-
 def left_alone(turn: Turn, target: str) -> str:
     """Why policies keep off a target for a while; empty when they need not."""
-    undone = turn.agent.state.undone.get(target)
+    undone = turn.agent.state.undone.get(target) or turn.agent.state.releases.undone.get(target)
     cooling = undone is not None and turn.now - undone < COOL_OFF
     return "a person took down what was done about it a few minutes ago" if cooling else ""
 

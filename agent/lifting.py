@@ -8,6 +8,7 @@ from __future__ import annotations
 import heapq
 from collections.abc import Sequence
 
+from agent import release
 from agent.incident import Mitigation
 from agent.messages import Asked, Lift, Lifted, Release, Reply
 from agent.settle import active, forget
@@ -93,9 +94,12 @@ def released(turn: Turn, one: Release, because: str) -> None:
         return
     how = one.say or ("the system had let go already" if one.result == "gone" else "taken down")
     turn.note("lifted", {"because": because, "how": how}, incident=mitigation.incident, mitigation=one.mitigation)
+    release.ended(turn, mitigation)
     forget(turn, one.mitigation)
     incident = turn.agent.state.incidents.get(mitigation.incident)
     if incident and incident.phase != "resolved" and not any(True for _ in active(turn, incident)):
+        if release.held_open(turn.agent, incident.id):
+            return
         turn.note("phase", {"phase": "resolved", "because": "no mitigation is left"}, incident=incident.id)
 
 

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal, NamedTuple
 
-from agent.action import Change
+from agent.action import Adopted, Change
 from agent.event import Event
 from agent.guard import Lifelines
 from agent.policy import Policy, Step
@@ -47,6 +47,12 @@ class Run(NamedTuple):
     """Whether a stranger could have written all that speaks for it."""
     approval: str = ""
     """The approval it is done by."""
+    pauses: tuple[str, ...] = ()
+    """The pauses that make it a dry run."""
+    below: bool = False
+    """Whether it puts in place the rung below of what is let go: that takes no room in limits."""
+    over: bool = False
+    """Whether it is what a policy does when it has too many targets; its rate does not count for that."""
 
     @property
     def step(self) -> Step | None:
@@ -106,6 +112,7 @@ class Seen:
 class Planned:
     """An action has said what it would change; `error` instead where it could not say, `refused` where a system forbids it.
 
+    `population` is what there is of each kind that a share is taken of: clients, containers.
     `by_hand` is the undo of each change in its system's own words, for a person who has the journal and no agent.
     """
 
@@ -115,6 +122,7 @@ class Planned:
     error: str = ""
     refused: str = ""
     by_hand: tuple[str, ...] = ()
+    population: Mapping[str, Sequence[Any]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -167,11 +175,35 @@ class Learnt:
 
 
 @dataclass(frozen=True, slots=True)
+class Adoptable:
+    """What a system holds of ours; asked where the state was lost."""
+
+    system: str
+    found: tuple[Adopted, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class ClockSet:
+    """The host's clock was set by so many seconds."""
+
+    by: float
+
+
+@dataclass(frozen=True, slots=True)
+class Counted:
+    """The kernel said what it has stopped: packets and bytes, by what each mitigation is about."""
+
+    counters: Mapping[str, tuple[int, int]]
+
+
+@dataclass(frozen=True, slots=True)
 class Tick:
     """Time has passed."""
 
 
-Message = Started | Seen | Planned | Applied | Lifted | Verified | Healed | Disturbed | Learnt | Tick | Asked
+Message = (
+    Started | Seen | Planned | Applied | Lifted | Verified | Healed | Disturbed | Learnt | Adoptable | Counted | ClockSet | Tick | Asked
+)
 
 
 # What to do about it ------------------------------------------------------------------------------------------------------

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Final
 
-from agent import consent
+from agent import adopting, consent, lists, pausing, release, silencing
 from agent.drift import for_the_rest
 from agent.incident import Mitigation
 from agent.lifting import free, lift
@@ -16,6 +16,12 @@ from agent.turn import Agent, Turn, aim, lasting, watching
 ORDERS: Final[Mapping[str, Callable[[Turn, Asked], None]]] = {
     "approve": consent.approve,
     "deny": consent.deny,
+    "pause": pausing.pause,
+    "resume": pausing.resume,
+    "silence": silencing.silence,
+    "end_silence": silencing.end,
+    **lists.ORDERS,
+    "accept": adopting.accept,
 }
 """What else people can order, by verb: each book's module brings its own."""
 
@@ -31,15 +37,6 @@ def asked(turn: Turn, message: Asked) -> None:
             _undo(turn, message)
         case "confirm":
             _confirm(turn, message)
-        case "pause":
-            body = {"until": turn.now + message.body["seconds"], "actor": message.actor, "why": message.body["why"]}
-            turn.note("paused", body)
-            turn.do(Reply(message, {"result": "paused", "until": body["until"]}))
-        case "resume":
-            was = turn.agent.state.pause is not None
-            if was:
-                turn.note("resumed", {"actor": message.actor, "why": "asked for"})
-            turn.do(Reply(message, {"result": "resumed" if was else "nothing"}))
         case "mode":
             _mode(turn, message)
         case verb if verb in ORDERS:
@@ -68,6 +65,8 @@ def _undo(turn: Turn, message: Asked) -> None:
     if busy and len(busy) == len(found):
         names = ", ".join(one.id for one in busy)
         turn.do(Reply(message, {"result": "failed", "error": f"cannot undo {names}: {_BUSY}", "mitigations": []}))
+    elif not found and release.let_go(turn, message):
+        return
     elif not found:
         turn.do(
             Reply(

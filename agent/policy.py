@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import timedelta
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Final, Literal
 
 from agent.action import Impact, impact_of
 from agent.event import Event
+from agent.rungs import Recover
 from agent.schema import spell
 
 if TYPE_CHECKING:
@@ -18,6 +19,13 @@ Severity = Literal["P0", "P1", "P2", "P3"]
 Mode = Literal["enforce", "dry_run", "off"]
 Operator = Literal["is", "not", "in", "gt", "gte", "lt", "lte", "re", "has", "glob", "exists", "cidr", "list"]
 
+
+ROUND: Final = "agent.round"
+"""The policy of the agent's own canary (canary.py). It counts against nobody's limits and shows only where all is asked for."""
+LOST_ROUND: Final = "agent.canary"
+"""The policy that finds a canary lost."""
+BUILT_IN: Final = frozenset({ROUND, LOST_ROUND})
+"""Policies that no file holds, and none can: their names have a dot."""
 
 # When ---------------------------------------------------------------------------------------------------------------
 
@@ -167,6 +175,12 @@ class Limits:
     max_active: int | None = None
     cooldown: timedelta | None = None
     never: tuple[str, ...] = ()
+    share: float | None = None
+    """At most this part of the clients that are connected, and of the containers that run: 0 to 1."""
+    above: Rate | None = None
+    """Beyond this rate a person must say yes."""
+    overflow: tuple[Step, ...] = ()
+    """What is done, once for all of them, when there are more targets than may be acted on."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -194,7 +208,9 @@ class Policy:
     owner: str = ""
     runbook: str = ""
     tags: tuple[str, ...] = ()
-    recover: Literal["ttl", "manual"] = "ttl"
+    recover: Recover = Recover()
+    on_evidence_failure: Literal["act", "refuse"] | None = None
+    """Whether it acts while evidence cannot be written; None: as agent.yaml says, else only at P0 and P1."""
     examples: tuple[Example, ...] = field(default=(), compare=False)
     place: str = field(default="", compare=False)
     digest: str = ""

@@ -6,15 +6,15 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Final
 
-from agent import view
+from agent import lists_view, pausing, silencing, view
 from agent.event import Event
 from agent.messages import Asked
 from agent.schedule import Schedule
 from agent.turn import Agent
 
-FRESH: Final = frozenset({"status", "mitigations", "why"})
+FRESH: Final = frozenset({"status", "mitigations", "why", "list_check"})
 """Questions that are answered by what the systems say now, never by what we remember."""
-ALL: Final = FRESH | {"incidents", "events", "approvals", "policies", "checks", "ping"}
+ALL: Final = FRESH | {"incidents", "events", "approvals", "pauses", "silences", "lists", "policies", "checks", "ping"}
 
 
 @dataclass(frozen=True)
@@ -26,24 +26,35 @@ class Facts:
     counters: view.Counters
     newest: Callable[[float, int], Sequence[Event]]
     about: Mapping[str, Any]
+    evictions: Callable[[], Mapping[str, int]] = dict
 
 
-def answer(facts: Facts, asked: Asked, now: float) -> Mapping[str, Any]:
+def answer(facts: Facts, asked: Asked, now: float) -> Mapping[str, Any]:  # noqa: C901, PLR0912 - a table, one line a question
     """The answer's body; empty for orders, which bring their own."""
     agent, body, counters = facts.agent, asked.body, facts.counters
     match asked.verb:
         case "status":
-            return {**view.status(agent, now, counters), **facts.about, "checks": _checks(facts.schedule)}
+            shown = view.status(agent, now, counters)
+            evictions = {**shown["evictions"], **facts.evictions()}
+            return {**shown, **facts.about, "evictions": evictions, "checks": _checks(facts.schedule)}
         case "mitigations":
             return view.mitigations(agent, now, counters, ended=bool(body.get("ended")))
         case "incidents":
-            return view.incidents(agent, ended=bool(body.get("ended")))
+            return view.incidents(agent, now, ended=bool(body.get("ended")))
         case "why":
             return view.why(agent, body["target"], now, counters)
         case "policies":
             return view.policies(agent)
+        case "pauses":
+            return pausing.shown(agent, now, ended=bool(body.get("ended")))
+        case "silences":
+            return silencing.shown(agent, ended=bool(body.get("ended")))
         case "approvals":
             return view.approvals(agent)
+        case "lists":
+            return lists_view.show(agent)
+        case "list_check":
+            return lists_view.check(agent, body["address"], now, counters)
         case "checks":
             return {"items": _checks(facts.schedule)}
         case "events":

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from agent import consent
+from agent import consent, ends, lists, pausing, release, silencing
 from agent.drift import SWEEP, ask, look
 from agent.incident import QUIET, Incident
 from agent.lifting import TRY_AGAIN, expire
@@ -19,16 +19,24 @@ def started(turn: Turn, version: str) -> None:
         turn.ends(one)
     turn.agent.started = turn.now
     turn.agent.next_sweep = turn.now + SWEEP
+    pausing.come_round(turn)
     expire(turn)
     ask(turn, [one for one in turn.agent.state.mitigations.values() if one.active])
+    ends.started(turn)
+    release.started(turn)
 
 
 def tick(turn: Turn) -> None:
     """Ends that are due, doubts to clear, the sweep, incidents gone quiet, a pause that is over."""
     agent = turn.agent
     agent.ticked = turn.now
+    pausing.come_round(turn)
+    silencing.come_round(turn)
+    ends.tick(turn)
+    release.tick(turn)
     expire(turn)
     consent.expire(turn)
+    lists.tick(turn)
     look(turn)
     ask(turn, [one for name in sorted(agent.doubtful) if (one := agent.state.mitigations.get(name)) and one.active])
     agent.doubtful.clear()
@@ -38,18 +46,18 @@ def tick(turn: Turn) -> None:
     if comes_round(agent.next_tidy, TRY_AGAIN, turn.now):
         agent.next_tidy = turn.now + TRY_AGAIN
         _tidy(turn)
-    if agent.state.pause and turn.now >= agent.state.pause.until:
-        turn.note("resumed", {"actor": "agent", "why": "the pause was over"})
 
 
 def next_due(agent: Agent, now: float) -> float:
     """When the next tick is needed: at the latest five seconds after the last one, at once when the clock was set back."""
     if agent.ticked > now:
         return now
-    times = [agent.ticked + 5.0, agent.next_sweep, consent.next_due(agent)]
+    times = [agent.ticked + 5.0, agent.next_sweep, consent.next_due(agent), agent.next_pause, silencing.next_due(agent)]
     times += [agent.due[0][0]] if agent.due else []
+    times += [agent.nearing[0][0]] if agent.nearing else []
+    times += [agent.state.releases.due[0][0]] if agent.state.releases.due else []
     times += [agent.later[0][0]] if agent.later else []
-    times += [agent.ticked + 0.5] if agent.doubtful else []
+    times += [agent.ticked + 0.5] if agent.doubtful or agent.owed else []
     times += [agent.next_look] if agent.disturbed else []
     return max(now, min(times))
 
@@ -60,14 +68,16 @@ def _tidy(turn: Turn) -> None:
         del state.would[name]
     for incident in [one for one in state.incidents.values() if _gone_quiet(turn, one)]:
         turn.note("phase", {"phase": "resolved", "because": "the finding did not come again"}, incident=incident.id)
-    forget = turn.now - QUIET
-    for memory in (turn.agent.still, turn.agent.spared):
+    ends.quiet(turn)
+    forget = turn.now - ends.patience(turn.agent)
+    state.shadows.fade(turn.now)
+    for memory in (turn.agent.still, turn.agent.spared, turn.agent.muted):
         for key in [key for key, at in memory.items() if at < forget]:
             del memory[key]
 
 
 def _gone_quiet(turn: Turn, incident: Incident) -> bool:
-    if incident.phase == "resolved" or any(True for _ in active(turn, incident)):
+    if incident.phase == "resolved" or any(True for _ in active(turn, incident)) or release.held_open(turn.agent, incident.id):
         return False
     last = max(incident.last, turn.agent.still.get((incident.policy, incident.target), 0.0))
     return turn.now - last >= QUIET

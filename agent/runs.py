@@ -13,6 +13,8 @@ from agent.turn import Turn
 
 def begun(turn: Turn, policy: Policy, incident: str, target: str, because: str) -> Run:
     """The run of a finding, at its first step; steps that wait (`after`) are not in it."""
+    dry = turn.agent.mode(policy) == "dry_run"
+    pauses = () if dry else turn.agent.state.pauses.holding(policy.name)
     return Run(
         actor=f"policy {policy.name}",
         because=because,
@@ -21,7 +23,8 @@ def begun(turn: Turn, policy: Policy, incident: str, target: str, because: str) 
         policy=policy,
         target=target,
         since=turn.now,
-        dry=turn.agent.mode(policy) == "dry_run",
+        dry=dry or bool(pauses),
+        pauses=pauses,
     )
 
 
@@ -32,6 +35,8 @@ def again(turn: Turn, incident: str, found: Mapping[str, Any]) -> Run | None:
         turn.note("skipped", {"action": "its steps", "because": "the policy is gone or off"}, incident=incident)
         return None
     run = begun(turn, policy, incident, found["target"], found["because"])
+    if not run.dry and (pauses := turn.agent.state.pauses.held(policy.name, found["at"])):
+        run = run._replace(dry=True, pauses=pauses)
     event = Event("", turn.now, found["event"], found["source"], forgeable=found.get("forged", False))
     return run._replace(event=event, sources=tuple(found.get("sources", ())), forged=found.get("forged", False))
 

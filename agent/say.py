@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any, Final
 
+from agent import pauses, silences
 from agent.record import Record
 from agent.visible import visible
 
@@ -25,7 +26,7 @@ _SENTENCES: Final = {
     "nothing_to_do": "{incident} {action} {target}: {because}",
     "skipped": "{incident} {action} is not needed: {because}",
     "intent": "{mitigation} will {does}{lasting} ({actor}: {because})",
-    "would": "dry run: {mitigation} would {does}{lasting} ({actor}: {because})",
+    "would": "{instead}: {mitigation} would {does}{lasting} ({actor}: {because})",
     "captured": "{mitigation} evidence kept before the act: {kept}",
     "in_force": "{mitigation} is in force until {until}, read back from the system{contained}",
     "partly": "{mitigation} holds only in part: {error}",
@@ -44,11 +45,29 @@ _SENTENCES: Final = {
     "drifted": "{names} vanished{culprit}; putting back",
     "healed": "{names} put back, read back from the system",
     "heal_failed": "{names} could not be put back",
+    "end_moved": "{names} end at another time: {because}",
+    "released": "{incident} {aim} is {rung_until}: {because}",
+    "recurred": "{incident} {target} {because}; one rung up",
+    "release_frozen": "{incident} {target} flaps, release is frozen until {until}: {because}",
     "mode": "policy {policy} is now in mode {mode} ({actor})",
-    "paused": "all actions are paused until {until} ({actor}: {why})",
-    "resumed": "actions are possible again ({actor}: {why})",
+    "listed": "{address} is on {list} until {until} ({actor}: {why})",
+    "unlisted": "{address} is off {list} ({actor}: {why})",
+    "paused": "{whom} paused until {until} ({pause}, {actor}: {why})",
+    "pause_planned": "{whom} to be paused from {begins} until {until} ({pause}, {actor}: {why})",
+    "resumed": "{result} ({pause}, {actor}: {why})",
+    "silenced": "{silence}: nobody is told of {about} until {until} ({actor}: {why})",
+    "silence_ended": "{silence}: people are told again ({actor}: {why})",
     "sensor": "sensor {name}: {say}",
+    "muted": "{event} is not counted ({about}): {because}",
+    "clock_set": "the host's clock was set by {by:+.1f} s; what was to last an hour still does",
     "bug": "the agent has a bug: {error}",
+    "evidence_failing": "evidence cannot be written: {because}; records wait in memory, copies go to syslog",
+    "evidence_gap": "evidence is written again: the next {records} records had waited ({because})",
+    "journal_lost": "the journal was lost and a new one begun: {because}; the old one is in {aside}",
+    "key_changed": "evidence is signed by a new key: {because}; what the old one signed is in {aside}",
+    "key_open": "others may use the signing key: {because}",
+    "mishaps_accepted": "what happened to the evidence is seen to ({actor}: {why})",
+    "adopted": "{mitigation} was found in force: {does}{lasting} ({because})",
 }
 
 
@@ -70,11 +89,15 @@ class _Words(dict[str, Any]):
         body = record.body
         super().__init__(body, kind=record.kind, body=dict(body), incident=record.incident, mitigation=record.mitigation)
         self["until"] = clock(body.get("until"))
+        self["instead"] = "dry run"
+        self.update(pauses.words(record))
+        self.update(silences.words(record))
         self["names"] = _names(body)
         self["reason"] = f": {body['because']}" if body.get("because") else ""
         self["contained"] = f"; {record.incident} is contained" if body.get("contains") else ""
         self["culprit"] = f" after {body['who']} changed the system" if body.get("who") else ""
         self["kept"] = _kept(body)
+        self["rung_until"] = "let go" if body.get("rung") == "off" else f"{body.get('rung')} until {self['until']}"
         self["manner"] = f" ({body['how']})" if body.get("how") not in (None, "taken down") else ""
         self["open_count"], self["policy_count"] = len(body.get("open", ())), len(body.get("policies", ()))
         if (change := body.get("change")) is not None:
@@ -94,6 +117,6 @@ def _kept(body: Mapping[str, Any]) -> str:
 
 
 def _names(body: Mapping[str, Any]) -> str:
-    rows = body.get("mitigations") or body.get("failed") or []
+    rows = body.get("mitigations") or body.get("failed") or [name for name, _ in body.get("ends", ())]
     names = [one["mitigation"] if isinstance(one, Mapping) else one for one in rows]
     return ", ".join(names[:5]) + (f" and {len(names) - 5} more" if len(names) > 5 else "")

@@ -20,12 +20,16 @@ class Answered:
 
 @dataclass
 class Scheduled:
-    """A check, how often it is asked and how long it may take (seconds), and what it said last (`asked`: Unix seconds)."""
+    """A check, how often it is asked and how long it may take (seconds), and what it said last (`asked`: Unix seconds).
+
+    `about` is what it depends on, as in `unit nginx.service`, beside what its question names itself.
+    """
 
     name: str
     question: Check
     every: float
     timeout: float
+    about: tuple[str, ...] = ()
     due: float = 0.0
     out: bool = False
     answers: tuple[Answer, ...] = field(default=())

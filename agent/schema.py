@@ -54,6 +54,8 @@ def address(text: object) -> IPv4Network | IPv6Network:
 def _network(text: str) -> IPv4Network | IPv6Network:
     """Cached: a block's apply, undo and verify name the same address, and a start reads all of them back."""
     try:
+        if "%" in text:  # Python reads whatever stands behind it as a zone, and writes it out again
+            raise ValueError("a zone is no part of an address that packets carry")
         network = ipaddress.ip_network(text)
     except ValueError as error:
         if "host bits set" in str(error):

@@ -104,5 +104,6 @@ def active(turn: Turn, incident: Incident) -> Iterator[Mitigation]:
 
 def forget(turn: Turn, name: str) -> None:
     """Drop what is only remembered about one that has ended."""
-    for memory in (turn.agent.verified, turn.agent.tries, turn.agent.tried, turn.agent.under_way, turn.agent.late):
+    agent = turn.agent
+    for memory in (agent.verified, agent.tries, agent.tried, agent.under_way, agent.late, agent.descended, agent.stopped):
         memory.pop(name, None)

@@ -8,10 +8,10 @@ from typing import Any, Final
 
 from agent.action import System, read_change
 from agent.incident import Incident, Mitigation
-from agent.state import BOOKS, Pause, State, key_of, stands
+from agent.state import BOOKS, State, key_of, stands
 
-_PLAIN: Final = ("unanswered", "put_off", "pause", "last_incident", "last_mitigation")
-_BY_NAME: Final = ("modes", "done", "repeats", "undone", "active")
+_PLAIN: Final = ("unanswered", "put_off", "last_incident", "last_mitigation")
+_BY_NAME: Final = ("modes", "done", "repeats", "undone", "active", "opened")
 """Written as pairs. Their keys are names that others chose (a policy `stolen_token`, a role `svc_token`), and what stands in
 JSON under such a name is a secret to the redactor."""
 
@@ -40,8 +40,7 @@ def restore(plain: Mapping[str, Any] | None, systems: Mapping[str, type[System]]
     for name in _PLAIN:
         setattr(state, name, plain[name])
     for name in _BY_NAME:
-        setattr(state, name, dict(plain[name]))  # pairs; an older snapshot has a mapping
-    state.pause = Pause(**plain["pause"]) if plain["pause"] else None
+        setattr(state, name, dict(plain.get(name, ())))  # pairs; an older snapshot has a mapping, or none
     state.repeats = {key: (count, last) for key, (count, last) in state.repeats.items()}
     state.ended = deque(plain["ended"])
     for name, book in plain.get("books", ()):
@@ -54,7 +53,10 @@ def restore(plain: Mapping[str, Any] | None, systems: Mapping[str, type[System]]
     for name in ("mitigations", "would"):
         for one in plain[name]:
             change = read_change(one["change"], systems)
-            mitigation = Mitigation(**{**one, "change": change, "key": key_of(change)})
+            given = tuple((name, value) for name, value in one.get("given", ()))
+            typed = {"change": change, "key": key_of(change), "given": given}
+            typed |= {name: tuple(one.get(name, ())) for name in ("pauses", "mutes")}
+            mitigation = Mitigation(**{**one, **typed})
             getattr(state, name)[mitigation.id] = mitigation
             if mitigation.stage in ("in_force", "lifting"):
                 stands(state, mitigation)

@@ -9,17 +9,21 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, Final, Literal, TypeVar
+from typing import Any, Final, Literal
 
 from agent.action import Change, System, read_change
 from agent.approvals import Approvals
 from agent.book import Book
+from agent.clock import shift
 from agent.incident import Incident, Mitigation
-from agent.policy import Mode
+from agent.listed import Lists
+from agent.mishaps import Mishaps
+from agent.pauses import Pauses
+from agent.policy import ROUND, Mode
 from agent.record import Record
-
-K = TypeVar("K")
-V = TypeVar("V")
+from agent.releases import Releases, moved, told
+from agent.shadow import Shadows
+from agent.silences import Silences
 
 KEPT: Final = 500
 """Ended incidents and mitigations kept at hand for listings; older ones stand in the journal alone."""
@@ -36,17 +40,9 @@ _ANSWERS: Final = frozenset(
 
 _TOLD: Final = frozenset(
     {"refused", "plan_failed", "nothing_to_do", "failed", "not_verified", "skipped", "asked_for", "denied", "approval_over"}
+    | {"recurred", "release_frozen"}
 )
 """What came of a step without anything being in force: whoever looks at the incident must see it."""
-
-
-@dataclass(frozen=True, slots=True)
-class Pause:
-    """No actions until `until` (Unix seconds); it ends by itself."""
-
-    until: float
-    actor: str
-    why: str
 
 
 @dataclass
@@ -64,14 +60,22 @@ class State:
     unanswered: dict[str, dict[str, Any]] = field(default_factory=dict)
     put_off: dict[str, dict[str, Any]] = field(default_factory=dict)
     modes: dict[str, Mode] = field(default_factory=dict)
-    pause: Pause | None = None
     done: dict[str, list[float]] = field(default_factory=dict)
     repeats: dict[str, tuple[int, float]] = field(default_factory=dict)
     undone: dict[str, float] = field(default_factory=dict)
+    opened: dict[str, list[float]] = field(default_factory=dict)
     active: dict[str, int] = field(default_factory=dict)
+    shadows: Shadows = field(default_factory=Shadows)
     approvals: Approvals = field(default_factory=Approvals)
+    mishaps: Mishaps = field(default_factory=Mishaps)
+    lists: Lists = field(default_factory=Lists)
+    pauses: Pauses = field(default_factory=Pauses)
+    silences: Silences = field(default_factory=Silences)
+    releases: Releases = field(default_factory=Releases)
     last_incident: int = 0
     last_mitigation: int = 0
+    evictions: dict[str, int] = field(default_factory=dict)
+    """What each table had no room for, since the start."""
 
     @property
     def books(self) -> Mapping[str, Book]:
@@ -105,6 +109,11 @@ class State:
 
 BOOKS: Final[Mapping[str, type[Book]]] = {
     "approvals": Approvals,
+    "mishaps": Mishaps,
+    "pauses": Pauses,
+    "silences": Silences,
+    "releases": Releases,
+    "lists": Lists,
 }
 """The state's books: its fields of these names."""
 _KINDS: Final = frozenset(kind for book in BOOKS.values() for kind in book.kinds)
@@ -123,8 +132,11 @@ def fold(state: State, record: Record, ts: float) -> None:  # noqa: C901, PLR091
         state.unanswered.pop(record.incident, None)
     if record.kind in _TOLD and (incident := state.incidents.get(record.incident)):
         state.incidents[incident.id] = incident.hears(_sentence(record))
+    if record.kind == "journal_lost":  # names that the lost one has given are not given again
+        state.last_incident = max(state.last_incident, record.body["incident"])
+        state.last_mitigation = max(state.last_mitigation, record.body["mitigation"])
     if record.kind == "denied" and (refused := state.incidents.get(record.incident)):
-        _remember(state.undone, refused.target, ts)
+        _remember(state, "undone", refused.target, ts)
     match record.kind:
         case "finding":
             _finding(state, record, ts)
@@ -132,6 +144,8 @@ def fold(state: State, record: Record, ts: float) -> None:  # noqa: C901, PLR091
             _intent(state, record, ts)
         case "would":
             _would(state, record, ts)
+        case "adopted":
+            _adopted(state, record, ts)
         case "in_force" | "partly" | "done":
             _in_force(state, record, ts)
         case "recovered" if record.body["holds"]:
@@ -141,20 +155,23 @@ def fold(state: State, record: Record, ts: float) -> None:  # noqa: C901, PLR091
         case "confirmed" | "extended":
             _lengthened(state, record)
         case "failed" | "not_verified" | "recovered":
-            _end(state, record, "failed")
+            _end(state, record, ts, "failed")
         case "lifting" | "lift_failed":
             _stage(state, record, ts)
         case "lifted":
             _left_alone(state, record, ts)
-            _end(state, record, "lifted")
+            _end(state, record, ts, "lifted")
+        case "end_moved":
+            moved(state.mitigations, record)
         case "phase":
             _phase(state, record, ts)
+        case "clock_set":
+            shift(state, record.body["by"])
         case "mode":
             state.modes[record.body["policy"]] = record.body["mode"]
-        case "paused":
-            state.pause = Pause(record.body["until"], record.body["actor"], record.body["why"])
         case "resumed":
-            state.pause = None
+            state.pauses.fold(record, ts)
+            _forget_shadows(state)
         case kind:
             for book in BOOKS_OF.get(kind, ()):
                 getattr(state, book).fold(record, ts)
@@ -169,6 +186,8 @@ def _sentence(record: Record) -> str:
             return f"{body['approval']}: {body['actor']} said no: {body['because']}"
         case "approval_over":
             return f"{body['approval']}: {body['because']}"
+        case "recurred" | "release_frozen":
+            return told(body)
     what = body.get("action") or record.mitigation or "its steps"
     words = {"refused": "refused", "plan_failed": "cannot be planned", "nothing_to_do": "nothing to do", "skipped": "left out"}
     return f"{what}: {words.get(record.kind, 'failed')}: {body.get('because') or body.get('error', '')}"
@@ -177,11 +196,13 @@ def _sentence(record: Record) -> str:
 def _finding(state: State, record: Record, ts: float) -> None:
     body = record.body
     known = state.incidents.get(record.incident)
+    if known is None or known.phase == "resolved":
+        _happened(state.opened.setdefault(body["policy"], []), ts)
     found = {name: body[name] for name in ("policy", "target", "because", "event", "source")} | {"at": ts}
     if body["steps"]:
-        state.unanswered[record.incident] = found
+        state.unanswered[record.incident] = found | {name: body[name] for name in ("rungs",) if name in body}
     if body["later"]:
-        _remember(state.put_off, record.incident, found)
+        _remember(state, "put_off", record.incident, found)
     if known:
         state.incidents[known.id] = known.found_again(ts, body["because"])
         return
@@ -202,15 +223,39 @@ def _intent(state: State, record: Record, ts: float) -> None:
 
 def _counted(made: Mitigation) -> set[str]:
     """Under which names limits count it: a plan of six changes is one."""
-    return {"", made.policy} if made.part == 0 else set()
+    whose = {made.policy} if made.policy == ROUND else {"", made.policy}
+    return whose if made.part == 0 else set()
+
+
+def _adopted(state: State, record: Record, ts: float) -> None:
+    """It holds already, and nobody did it now: it takes no room from what may be done in ten minutes."""
+    made = _mitigation(state, record, ts)
+    state.mitigations[made.id] = made
+    for whose in _counted(made):
+        state.active[whose] = state.active.get(whose, 0) + 1
+    if record.body["sure"]:
+        state.mitigations[made.id] = made._replace(stage="in_force")
+        stands(state, made)
 
 
 def _would(state: State, record: Record, ts: float) -> None:
     made = _mitigation(state, record, ts)._replace(stage="would")
-    _remember(state.would, made.id, made)
+    if not _shadow(state, made):
+        _remember(state, "would", made.id, made)
+    state.pauses.missed(made)
     _belongs(state, made)
     for whose in _counted(made):
         _happened(state.done.setdefault(would_be(whose), []), ts)
+
+
+def _shadow(state: State, made: Mitigation) -> bool:
+    """Whether it is what a pause that is over kept from being done: nothing goes by it any more."""
+    return bool(made.pauses) and not any(name in state.pauses.all for name in made.pauses)
+
+
+def _forget_shadows(state: State) -> None:
+    for name in [name for name, one in state.would.items() if _shadow(state, one)]:
+        del state.would[name]
 
 
 def _belongs(state: State, made: Mitigation) -> None:
@@ -237,6 +282,9 @@ def _mitigation(state: State, record: Record, ts: float) -> Mitigation:
         confirm=body.get("confirm"),
         ttl=body.get("ttl"),
         part=body.get("part", 0),
+        mutes=tuple(body.get("mutes", ())),
+        pauses=tuple(body.get("pauses", ())),
+        given=tuple((name, value) for name, value in body.get("given", ())),
     )
 
 
@@ -250,12 +298,12 @@ def _in_force(state: State, record: Record, ts: float) -> None:
     if not mitigation or not mitigation.active:
         return
     if mitigation.stage != "in_force" and mitigation.part == 0:
-        _remember(state.repeats, mitigation.aim, (state.repeated(mitigation.aim, ts) + 1, ts))
+        _remember(state, "repeats", mitigation.aim, (state.repeated(mitigation.aim, ts) + 1, ts))
     stands(state, mitigation)
     short = record.body["error"] if record.kind == "partly" else ""
     state.mitigations[mitigation.id] = mitigation._replace(stage="in_force", short=short)
     if mitigation.change.undo is None:
-        _end(state, record, "done")
+        _end(state, record, ts, "done")
     incident = state.incidents.get(mitigation.incident)
     if incident and record.body.get("contains"):
         state.incidents[incident.id] = incident.moved("contained", ts)
@@ -265,6 +313,7 @@ def _in_force(state: State, record: Record, ts: float) -> None:
 def stands(state: State, mitigation: Mitigation) -> None:
     """Let it be found by what it holds, and by what it is about."""
     state.holder[mitigation.key] = mitigation.id
+    state.shadows.begin(mitigation)
     _aim_at(state, mitigation)
 
 
@@ -307,16 +356,17 @@ def _left_alone(state: State, record: Record, ts: float) -> None:
         return
     incident = state.incidents.get(mitigation.incident)
     for target in dict.fromkeys((mitigation.target, incident.target if incident else mitigation.target)):
-        _remember(state.undone, target, ts)
+        _remember(state, "undone", target, ts)
 
 
-def _end(state: State, record: Record, stage: Literal["lifted", "failed", "done"]) -> None:
+def _end(state: State, record: Record, ts: float, stage: Literal["lifted", "failed", "done"]) -> None:
     mitigation = state.mitigations.get(record.mitigation)
     if not mitigation or not mitigation.active:
         return
     for whose in _counted(mitigation):
         state.active[whose] = state.active.get(whose, 1) - 1
     state.mitigations[mitigation.id] = mitigation._replace(stage=stage)
+    state.shadows.over(mitigation.id, ts)
     if state.holder.get(mitigation.key) == mitigation.id:
         del state.holder[mitigation.key]
     if others := tuple(one for one in state.aimed.pop(mitigation.aim, ()) if one != mitigation.id):
@@ -333,7 +383,11 @@ def _phase(state: State, record: Record, ts: float) -> None:
 
 
 def _let_go(state: State, ended: str) -> None:
-    """Keep the latest ended ones at hand, and forget the oldest."""
+    """Keep the latest ended ones at hand, and forget the oldest. Rounds of the canary take nobody's place."""
+    one = state.mitigations.get(ended) or state.incidents.get(ended)
+    if one and one.policy == ROUND:
+        state.mitigations.pop(ended, None)
+        return
     state.ended.append(ended)
     if len(state.ended) > 2 * KEPT:
         oldest = state.ended.popleft()
@@ -354,8 +408,11 @@ def _happened(done: list[float], ts: float) -> None:
         del done[:REMEMBERED]
 
 
-def _remember(known: dict[K, V], key: K, value: V) -> None:
+def _remember(state: State, table: str, key: Any, value: Any) -> None:
+    """Keep it as the latest in one of the state's tables; of too many, the one untouched for longest is forgotten and counted."""
+    known = getattr(state, table)
     known.pop(key, None)
     known[key] = value
     if len(known) > REMEMBERED:
         del known[next(iter(known))]
+        state.evictions[table] = state.evictions.get(table, 0) + 1

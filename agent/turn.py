@@ -6,16 +6,19 @@ import heapq
 import itertools
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
+from datetime import tzinfo
 from functools import cache
 from ipaddress import IPv4Network, IPv6Network
-from typing import Any
+from typing import Any, Literal
 
 from agent.action import Change, parameters
 from agent.guard import Lifelines
 from agent.incident import Mitigation
+from agent.maintenance import Window
 from agent.messages import Asked, Effect, Note, Release, Run, Verify
 from agent.policy import Limits, Mode, Policy
 from agent.record import Record
+from agent.rungs import nearing
 from agent.schema import Means, Ttl, spoken
 from agent.state import State, fold
 from agent.watching.watch import Watch
@@ -43,7 +46,11 @@ class Settings:
     limits: Limits = field(default_factory=Limits)
     lists: Mapping[str, Sequence[IPv4Network | IPv6Network]] = field(default_factory=dict)
     protected: tuple[str, ...] = ()
+    on_evidence_failure: Literal["act", "refuse"] | None = None
     approving: Approving = field(default_factory=Approving)
+    windows: tuple[Window, ...] = ()
+    zone: tzinfo | None = None
+    """The time zone of maintenance windows; None is the host's own."""
 
 
 @dataclass(frozen=True)
@@ -68,7 +75,12 @@ class Agent:
     """All that flow.py reads: the durable `state`, the policies with their windows, and what is only true right now.
 
     `busy` are the mitigations that a lane is changing; `doubtful` those that nobody is changing and whose outcome is open;
-    `under_way` is what the systems say of those they are still working on, `late` since when an apply has been given up on.
+    `under_way` is what the systems say of those they are still working on, `late` since when an apply has been given up on,
+    `alone` why nothing but the living agent ends them;
+    `nearing` are mitigations by when their end is to be prepared, `descended` those for which that was done, `moving` those
+    whose systems are being told of another end; `stopped` are packets stopped for each, and when that was last more;
+    `owed` are those to be lifted for a life-line's sake once nobody is at them, with the reason. `lifelines` are those that
+    this host `learnt` and those that people `added`.
     """
 
     settings: Settings
@@ -76,9 +88,16 @@ class Agent:
     watch: Watch
     policies: dict[str, Policy] = field(default_factory=dict)
     lifelines: Lifelines = field(default_factory=Lifelines)
+    learnt: Lifelines = field(default_factory=Lifelines)
+    added: tuple[IPv4Network | IPv6Network, ...] = ()
+    owed: dict[str, str] = field(default_factory=dict)
     running: set[tuple[str, str]] = field(default_factory=set)
     still: dict[tuple[str, str], float] = field(default_factory=dict)
     due: list[tuple[float, str]] = field(default_factory=list)
+    nearing: list[tuple[float, str]] = field(default_factory=list)
+    descended: dict[str, float] = field(default_factory=dict)
+    moving: set[str] = field(default_factory=set)
+    stopped: dict[str, tuple[int, float]] = field(default_factory=dict)
     later: list[tuple[float, int, Run]] = field(default_factory=list)
     spared: dict[tuple[str, str], float] = field(default_factory=dict)
     busy: set[str] = field(default_factory=set)
@@ -90,14 +109,24 @@ class Agent:
     healed: list[float] = field(default_factory=list)
     gathering: dict[int, Gathering] = field(default_factory=dict)
     under_way: dict[str, str] = field(default_factory=dict)
+    evidence: str = ""
+    """Why evidence cannot be written; empty while it can."""
+    no_copy: str = ""
+    """Why not even a copy of a record can be kept."""
     late: dict[str, float] = field(default_factory=dict)
+    alone: dict[str, str] = field(default_factory=dict)
     reading: int = 0
+    crowds: dict[str, Any] = field(default_factory=dict)
+    clients: dict[Any, float] = field(default_factory=dict)
+    cut: dict[Any, float] = field(default_factory=dict)
+    muted: dict[tuple[str, str], float] = field(default_factory=dict)
     disturber: str = ""
     started: float = 0.0
     ticked: float = 0.0
     next_look: float = 0.0
     next_sweep: float = 0.0
     next_tidy: float = 0.0
+    next_pause: float = 0.0
 
     def mode(self, policy: Policy) -> Mode:
         """The mode that counts now: set at run time, else by the policy, else by agent.yaml; never beyond what is forced."""
@@ -108,7 +137,7 @@ class Agent:
 def watching(agent: Agent) -> Watch:
     """A watch for the policies that are not off now; it keeps what the one before it has seen."""
     live = [replace(one, mode=agent.mode(one)) for one in agent.policies.values() if agent.mode(one) != "off"]
-    fresh = Watch(live, agent.settings.lists)
+    fresh = Watch(live, agent.state.lists.beside(agent.settings.lists))
     fresh.adopt(agent.watch)
     return fresh
 
@@ -138,6 +167,9 @@ class Turn:
         """Remember when to take the mitigation down."""
         if mitigation.until is not None:
             heapq.heappush(self.agent.due, (mitigation.until, mitigation.id))
+            policy = self.agent.policies.get(mitigation.policy)
+            if policy and (near := nearing(policy.recover, mitigation.since, mitigation.until)) is not None:
+                heapq.heappush(self.agent.nearing, (near, mitigation.id))
 
 
 def aim(action: Any) -> str:

@@ -9,9 +9,11 @@ import heapq
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
+from agent import pausing, release, silencing
 from agent.approvals import view as shown
 from agent.guard import Lifeline
 from agent.incident import Incident, Mitigation
+from agent.policy import BUILT_IN, ROUND
 from agent.schema import address, spoken
 from agent.turn import Agent
 
@@ -43,6 +45,7 @@ def mitigation(agent: Agent, one: Mitigation, now: float, counters: Counters) ->
         "since": one.since,
         "until": one.until,
         "left": one.left(now),
+        "alone": agent.alone.get(one.id, ""),
         "verified": agent.verified.get(one.id),
         "packets": packets,
         "bytes": size,
@@ -51,8 +54,8 @@ def mitigation(agent: Agent, one: Mitigation, now: float, counters: Counters) ->
     }
 
 
-def incident(one: Incident) -> dict[str, Any]:
-    """One incident."""
+def incident(agent: Agent, one: Incident, now: float) -> dict[str, Any]:
+    """One incident; `silenced` says who does not want to be told of it, until when and why."""
     return {
         "id": one.id,
         "policy": one.policy,
@@ -68,6 +71,8 @@ def incident(one: Incident) -> dict[str, Any]:
         "because": one.because,
         "mitigations": list(one.mitigations),
         "told": list(one.told),
+        "silenced": silencing.of(agent, one, now),
+        **release.plan(agent, one, now),
     }
 
 
@@ -77,8 +82,8 @@ def mitigations(agent: Agent, now: float, counters: Counters, *, ended: bool = F
     `unsettled` counts those whose call is out or whose outcome is in doubt, `would` those of a dry run.
     """
     state = agent.state
-    held = [one for one in state.mitigations.values() if ended or one.active]
-    would = [one for one in state.would.values() if one.left(now) != 0.0]
+    held = [one for one in state.mitigations.values() if ended or (one.active and one.policy != ROUND)]
+    would = [one for one in state.would.values() if one.left(now) != 0.0 and (ended or one.policy != ROUND)]
     newest = heapq.nlargest(most, [*held, *would], key=lambda one: one.since)
     return {
         "total": len(held) + len(would),
@@ -88,11 +93,12 @@ def mitigations(agent: Agent, now: float, counters: Counters, *, ended: bool = F
     }
 
 
-def incidents(agent: Agent, *, ended: bool = False, most: int = MOST) -> dict[str, Any]:
-    """Open and contained ones, the most severe first; with `ended` also the latest resolved ones."""
-    rows = [one for one in agent.state.incidents.values() if ended or one.phase != "resolved"]
+def incidents(agent: Agent, now: float, *, ended: bool = False, most: int = MOST) -> dict[str, Any]:
+    """Open and contained ones, the most severe first, so many of them silenced; with `ended` also the latest resolved ones."""
+    rows = [one for one in agent.state.incidents.values() if ended or (one.phase != "resolved" and one.policy != ROUND)]
     first = heapq.nsmallest(most, rows, key=lambda one: (one.phase == "resolved", one.severity, -one.last))
-    return {"total": len(rows), "items": [incident(one) for one in first]}
+    silent = sum(agent.state.silences.about(one, now) is not None for one in rows) if agent.state.silences.all else 0
+    return {"total": len(rows), "silenced": silent, "items": [incident(agent, one, now) for one in first]}
 
 
 def approvals(agent: Agent) -> dict[str, Any]:
@@ -104,7 +110,7 @@ def approvals(agent: Agent) -> dict[str, Any]:
 def policies(agent: Agent) -> dict[str, Any]:
     """Every live policy with the mode that counts now."""
     rows = []
-    for name, one in sorted(agent.policies.items()):
+    for name, one in sorted((name, one) for name, one in agent.policies.items() if name not in BUILT_IN):
         found = sum(1 for each in agent.state.incidents.values() if each.policy == name)
         shown = {"policy": name, "severity": one.severity, "mode": agent.mode(one), "title": one.title, "place": one.place}
         rows.append(shown | {"incidents": found, "active": agent.state.active.get(name, 0)})
@@ -114,16 +120,19 @@ def policies(agent: Agent) -> dict[str, Any]:
 def status(agent: Agent, now: float, counters: Counters) -> dict[str, Any]:
     """The picture at 3 a.m.: what is wrong, what is in force, who has paused what."""
     state = agent.state
-    modes = [agent.mode(one) for one in agent.policies.values()]
+    modes = [agent.mode(one) for name, one in agent.policies.items() if name not in BUILT_IN]
+    pause = max(state.pauses.on, key=lambda one: one.until, default=None)
     return {
         "host": agent.settings.host,
         "mode": "dry_run" if agent.settings.forced else agent.settings.mode,
         "modes": {mode: modes.count(mode) for mode in ("enforce", "dry_run", "off")},
-        "pause": {"until": state.pause.until, "actor": state.pause.actor, "why": state.pause.why} if state.pause else None,
-        "incidents": incidents(agent, most=GLANCE),
+        "pause": {"until": pause.until, "actor": pause.actor, "why": pause.why} if pause else None,
+        "pauses": pausing.shown(agent, now)["items"],
+        "incidents": incidents(agent, now, most=GLANCE),
         "mitigations": mitigations(agent, now, counters, most=GLANCE),
         "approvals": [shown(one) for one in agent.state.approvals.waiting[:GLANCE]],
-        "evictions": agent.watch.evictions,
+        "evictions": {"windows": agent.watch.evictions, **state.evictions},
+        "mishaps": [one._asdict() for one in state.mishaps.all],
     }
 
 
@@ -138,7 +147,7 @@ def why(agent: Agent, target: str, now: float, counters: Counters) -> dict[str, 
     return {
         "target": target,
         "lifeline": f"{spoken(line.network)}: {line.why}" if line else None,
-        "incidents": [incident(one) for one in about[:MOST]],
+        "incidents": [incident(agent, one, now) for one in about[:MOST]],
         "mitigations": [mitigation(agent, one, now, counters) for one in found[:MOST]],
         "repeats": {aim: count for aim, (count, _) in state.repeats.items() if aim.partition(" ")[2] == target},
     }

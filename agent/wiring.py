@@ -7,10 +7,12 @@ from __future__ import annotations
 
 import gc
 import importlib
+import logging
 import pkgutil
 import socket
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from types import ModuleType
@@ -20,23 +22,27 @@ from agent import __version__
 from agent.action import CannotReach, System, discover
 from agent.event import Catalogue, Event, gather
 from agent.guard import Lifeline, Lifelines
+from agent.listed import CONFIGURED
 from agent.outside import systems
 from agent.schema import address
 
 if TYPE_CHECKING:
     from agent.daemon import Daemon
-    from agent.evidence.journal import Journal
+    from agent.evidence.keeper import Keeper
     from agent.execute import Keep
     from agent.grammar.config import Config
     from agent.grammar.located import Problem
     from agent.policy import Policy
-    from agent.record import Record
+    from agent.record import Stored
+    from agent.silencing import Teller
     from agent.state import State
     from agent.turn import Settings
 
 __all__ = ["build", "catalogue", "lifelines", "parse", "read_config_file", "read_policies", "settings", "systems"]
 
-AT_START: Final = ("host", "state", "socket", "sensors", "checks", "postgres", "vault", "docker", "ssh_ports", "evidence")
+AT_START: Final = (
+    "host", "state", "socket", "sensors", "checks", "postgres", "vault", "docker", "ssh_ports", "evidence", "canary",
+)  # fmt: skip
 """What of agent.yaml is taken over at a start only; a reload says so where it has changed."""
 STAND_INS: Final = {"office": (address("192.0.2.0/28"),), "monitoring": (address("192.0.2.16/28"),)}
 """Documentation addresses (RFC 5737), which belong to nobody."""
@@ -106,23 +112,30 @@ def read_policies(config: Config, learnt: Iterable[Lifeline] = ()) -> tuple[tupl
         CannotReach: a directory cannot be read.
     """
     from agent.grammar.config import find
+    from agent.grammar.config_windows import unknown
     from agent.grammar.policy_reader import read_policies as read
+    from agent.grammar.problem import Problems
     from agent.grounds import ground
     from agent.prove import problems
 
     known = catalogue(config)
-    return read(find(config.policies), known, parse, partial(problems, ground=ground(config, known, learnt)))
+    policies, warnings = read(find(config.policies), known, parse, partial(problems, ground=ground(config, known, learnt)))
+    if wrong := unknown(config.maintenance, (one.name for one in policies)):
+        raise Problems(wrong)
+    return policies, warnings
 
 
 def lifelines(config: Config, world: Mapping[str, System]) -> Lifelines:
-    """The addresses of agent.yaml that are never touched, and what this host is at this moment.
+    """The addresses of agent.yaml that are never touched, what this host is at this moment, and what it cannot be without.
 
     Raises:
         CannotReach: the host does not say who it is; then nobody may act on addresses.
     """
     host: Any = world["host"]
-    configured = [Lifeline(network, "never_touch in agent.yaml") for network in config.never_touch]
-    return Lifelines([*configured, *(Lifeline(one.network, one.why) for one in host.lifelines(config.ssh_ports))])
+    needs: Any = world["needs"]
+    configured = [Lifeline(network, CONFIGURED) for network in config.never_touch]
+    here = [Lifeline(one.network, one.why, one.sure) for one in host.lifelines(config.ssh_ports)]
+    return Lifelines([*configured, *here, *needs.lines()])
 
 
 def settings(config: Config, *, forced_dry_run: bool) -> Settings:
@@ -137,6 +150,8 @@ def settings(config: Config, *, forced_dry_run: bool) -> Settings:
         approving=Approving(config.approvals.wait.total_seconds(), config.approvals.people, config.approvals.by),
         lists=config.lists,
         protected=config.protected,
+        on_evidence_failure=config.evidence.on_failure,
+        windows=config.maintenance,
     )
 
 
@@ -145,7 +160,7 @@ def build(
     *,
     config_path: Path,
     forced_dry_run: bool = False,
-    told: Callable[[float, Record], None],
+    told: Teller,
     saw: Callable[[Event], None] | None = None,
 ) -> Daemon:
     """The daemon with its state replayed from the journal, ready to `run`.
@@ -157,26 +172,41 @@ def build(
         CannotReach: the state directory cannot be written, or a secret cannot be read.
         CannotUseJournal, CannotUseKey: the evidence cannot be kept.
     """
+    from agent import canary
     from agent.daemon import CYCLES, Daemon
+    from agent.degraded import Memory
     from agent.desk import Parts
     from agent.evidence import ship
+    from agent.expire import stand_back
+    from agent.expired import take_over
+    from agent.outlive import Outlive
     from agent.schedule import Schedule, Scheduled
+    from agent.silencing import telling
     from agent.turn import Agent, Reread
     from agent.watching.watch import Watch
 
     gc.set_threshold(*CYCLES)
     policies, _ = read_policies(config)
     live = config
-    journal, world, keep = _journal(config, lambda: live)
+    stand_back(config.socket)
+    journal, world, keep = _journal(config, lambda: replace(live, never_touch=(*live.never_touch, *agent.added)))
+    state = journal.recall(lambda plain, records: _replayed(plain, records, world))
+    journal.begin(time.time(), Memory(state))
     known = catalogue(config)
+    file = config.state / canary.FILE
+    own = canary.policies(known.actions["block_ip"], file) if config.canary else ()
     agent = Agent(
         settings(config, forced_dry_run=forced_dry_run),
-        _replayed(journal, world),
+        state,
         Watch((), {}),
-        {one.name: one for one in policies},
+        {one.name: one for one in (*policies, *own)},
     )
+    outlive = Outlive(agent, socket=config.socket, config=config_path)
+    for wrong in take_over(config.socket, journal, agent.state):
+        logging.getLogger("agent").warning("%s", wrong)
+    rounds = canary.Canary(agent, file, config.canary.total_seconds(), lambda source: journal.positions().get(source)) if config.canary else None
     asked = [
-        Scheduled(name, one.question, one.every.total_seconds(), one.timeout.total_seconds())
+        Scheduled(name, one.question, one.every.total_seconds(), one.timeout.total_seconds(), one.about)
         for name, one in config.checks.items()
     ]
 
@@ -185,16 +215,17 @@ def build(
         fresh = read_config_file(config_path)
         changed = tuple(name for name in AT_START if getattr(fresh, name) != getattr(config, name))
         learnt = lifelines(fresh, world).certain.given
-        read = Reread(read_policies(fresh, learnt)[0], settings(fresh, forced_dry_run=forced_dry_run), changed)
+        read = Reread((*read_policies(fresh, learnt)[0], *own), settings(fresh, forced_dry_run=forced_dry_run), changed)
         live = fresh  # `never_touch` and `keep_open` are asked for again and again
         return read
 
+    told = telling(agent, told)
     return Daemon(
         Parts(
             agent=agent,
             journal=journal,
             systems=world,
-            sensors=config.sensors,
+            sensors=canary.beside(config.sensors, file) if config.canary else config.sensors,
             schedule=Schedule(asked, world),
             actions=known.actions,
             socket=config.socket,
@@ -203,39 +234,42 @@ def build(
             state_kinds=frozenset(name for name, kind in known.kinds.items() if kind.state),
             version=__version__,
             ship=lambda note: str(ship.ship(note)),
-            told=told,
+            told=rounds.watched(told) if rounds else told,
             keep=keep,
+            outlive=outlive,
+            canary=rounds,
             saw=saw,
         )
     )
 
 
-def _journal(config: Config, live: Callable[[], Config]) -> tuple[Journal, dict[str, System], Keep]:
+def _journal(config: Config, live: Callable[[], Config]) -> tuple[Keeper, dict[str, System], Keep]:
     """The journal, the systems whose secrets it keeps out, and where evidence from before an act is kept."""
-    from agent.evidence.journal import Journal
-    from agent.evidence.keys import load_or_make
+    from agent.evidence.keeper import Keeper
+    from agent.evidence.keyring import take_key
+    from agent.evidence.place import Place, make_directory
     from agent.evidence.redact import Redactor
     from agent.evidence.store import Store
 
     host = config.host or socket.gethostname()
     try:
-        config.state.mkdir(mode=0o700, parents=True, exist_ok=True)
+        make_directory(config.state)
         config.socket.parent.mkdir(mode=0o755, parents=True, exist_ok=True)
     except OSError as error:
         raise CannotReach(f"cannot make {error.filename}: {error.strerror}; see `state:` and `socket:` in agent.yaml") from error
-    key = load_or_make(config.state / "signing.key", host=host)
-    redact = Redactor(key.derive("redaction"))
+    path = config.state / "signing.key"
+    taken = take_key(path, config.journal, host)
+    redact = Redactor(taken.key.derive("redaction"))
     world = systems(config, redact.learn, live)
     keep = (config.evidence.keep_events.total_seconds(), config.evidence.keep_size)
-    journal = Journal(config.journal, host=host, key=key, redact=redact, keep_events=keep)
+    journal = Keeper(Place(config.journal, path, config.socket.with_name("evidence.spool"), host, keep), taken, redact)
     return journal, world, Store(config.kept, redact).keep
 
 
-def _replayed(journal: Journal, world: Mapping[str, System]) -> State:
+def _replayed(plain: Any, records: Iterable[Stored], world: Mapping[str, System]) -> State:
     from agent.snapshot import restore
     from agent.state import fold
 
-    plain, records = journal.replay()
     state = restore(plain, {name: type(one) for name, one in world.items()})
     for one in records:
         fold(state, one.record, one.ts)

@@ -46,7 +46,7 @@ class Lane:
         """A lane without threads; the first jobs start them."""
         self.name, self._mailbox, self._numbers = name, mailbox, numbers
         self._limit = LIMITS.get(name, 1)
-        self._waiting: queue.SimpleQueue[tuple[int, Job]] = queue.SimpleQueue()
+        self._waiting: queue.SimpleQueue[int] = queue.SimpleQueue()  # a job that is given up on leaves no more than its number
         self._out: dict[int, tuple[float, Job]] = {}
         self._threads = 0
 
@@ -54,16 +54,18 @@ class Lane:
         """Have the job done; `now` is monotonic seconds."""
         number = next(self._numbers)
         self._out[number] = (now + job.deadline, job)
-        self._waiting.put((number, job))
+        self._waiting.put(number)
         if self._threads < min(self._limit, len(self._out)):
             self._threads += 1
             threading.Thread(target=self._serve, name=f"{self.name}-{self._threads}", daemon=True).start()
 
     def _serve(self) -> None:
         while True:
-            number, job = self._waiting.get()
-            if number not in self._out:  # given up on before it began: what was told to have failed must not happen later
+            number = self._waiting.get()
+            out = self._out.get(number)
+            if out is None:  # given up on before it began: what was told to have failed must not happen later
                 continue
+            _, job = out
             try:
                 message = job.work()
             except Exception as error:  # noqa: BLE001 - one of the three places: a lane's worker

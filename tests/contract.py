@@ -14,6 +14,7 @@ the parameters of `plan()`.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -21,6 +22,7 @@ from pydantic_core import from_json
 
 from agent import execute
 from agent.action import Call, Change, System, read_change
+from agent.capsule import Capsule, ends_elsewhere, spelled, understood
 from agent.evidence.leaf import write_plain
 
 Systems = Mapping[str, System]
@@ -61,6 +63,13 @@ class _Contract:
         read = [_through_the_journal(change, systems) for change in plan]
 
         assert read == plan
+
+    def test_its_end_is_the_kernels_or_outlives_the_agent_in_a_capsule(self, plan: list[Change], systems: Systems) -> None:
+        kernels = {change.apply.system for change in plan if change.undo and ends_elsewhere(change)}
+        kept = [change for change in plan if not ends_elsewhere(change)]
+
+        assert kernels <= {"firewall", "perimeter"}
+        assert [_through_a_capsule(change, systems) for change in kept] == kept
 
 
 class ActionContract(_Contract):
@@ -146,6 +155,12 @@ def _through_the_journal(change: Change, systems: Systems) -> Change:
         **{part: _plain(getattr(change, part)) for part in ("apply", "undo", "verify")},
     }
     return read_change(from_json(write_plain(plain, what="a plan")), {name: type(one) for name, one in systems.items()})
+
+
+def _through_a_capsule(change: Change, systems: Systems) -> Change:
+    whole = Capsule("box", "M-1", "", "", "", "", 0.0, Path("/agent.yaml"), Path("/agent.sock"), change)
+    plain = from_json(write_plain(spelled(whole), what="a capsule"))
+    return understood(plain, {name: type(one) for name, one in systems.items()}).change
 
 
 def _plain(one: Call | None) -> dict[str, Any] | None:

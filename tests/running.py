@@ -37,7 +37,7 @@ class Running:
         (place / "policies" / "test.yaml").write_text(policies)
         self.config, self.socket, self.log = place / "agent.yaml", place / "control.sock", place / "log"
         head = f"version: 1\nhost: db1\nstate: {place}/state\nsocket: {self.socket}\npolicies: [{place}/policies]\n"
-        self.config.write_text(head + yaml)
+        self.config.write_text(head + yaml + ("" if "canary:" in yaml else "canary: off\n"))
 
     process: subprocess.Popen[bytes] | None
 

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import timedelta
 from typing import Any
 
-from agent import execute, flow
+from agent import execute, flow, lists
 from agent.action import Change, Holds, Impact, InProgress, Protected, System, action, call
 from agent.event import Event
-from agent.guard import Lifeline, Lifelines
+from agent.guard import Lifeline, Lifelines, barred
 from agent.messages import (
     Applied,
     Apply,
@@ -50,6 +50,7 @@ class Gate(System):
         self.broken: str = ""
         self.closings = 0
         self.rung: list[str] = []
+        self.narrowed: dict[str, int] = {}
 
     def is_shut(self, ip: Address) -> bool:
         return spoken(ip) in self.shut
@@ -81,6 +82,20 @@ class Gate(System):
         return spoken(ip) in self.shut
 
     @call
+    def narrow(self, ip: Address, rps: int, ttl: Duration) -> None:
+        if self.broken == "will not narrow":
+            raise OSError("the gate is open or shut, and nothing between")
+        self.narrowed[spoken(ip)] = rps
+
+    @call
+    def widen(self, ip: Address) -> None:
+        self.narrowed.pop(spoken(ip), None)
+
+    @call
+    def is_narrow(self, ip: Address) -> bool:
+        return spoken(ip) in self.narrowed
+
+    @call
     def ring(self, ip: Address) -> None:
         self.rung.append(spoken(ip))
 
@@ -96,11 +111,38 @@ class Gate(System):
 
 
 @action(impact="mild")
+class Narrow:
+    """Let only a few through the gate from one address."""
+
+    ip: Address
+    rps: int
+    ttl: Ttl
+
+    def plan(self, gate: Gate) -> list[Change]:
+        if spoken(self.ip) in gate.narrowed:
+            return []
+        return [
+            Change(
+                describe=f"narrow the gate for {spoken(self.ip)}",
+                apply=gate.narrow(ip=self.ip, rps=self.rps, ttl=self.ttl.first or timedelta()),
+                undo=gate.widen(ip=self.ip),
+                verify=gate.is_narrow(ip=self.ip),
+            )
+        ]
+
+
+Narrow.name = "narrow"  # type: ignore[attr-defined] # an action is named by its file, and this one holds several
+
+
+@action(impact="mild")
 class Shut:
     """Close the gate to one address."""
 
     ip: Address
     ttl: Ttl
+
+    def milder(self, rps: int, ttl: timedelta) -> Narrow:
+        return Narrow(self.ip, rps, Ttl(ttl))
 
     def plan(self, gate: Gate) -> list[Change]:
         if gate.is_shut(self.ip):
@@ -174,9 +216,9 @@ class Story:
         self.agent = self.born(State({"gate": Gate}))
 
     def born(self, state: State) -> Agent:
-        return Agent(
-            self.settings, state, Watch(self.policies, {}), {one.name: one for one in self.policies}, lifelines=self.lifelines
-        )
+        agent = Agent(self.settings, state, Watch(self.policies, {}), {one.name: one for one in self.policies})
+        lists.know(agent, self.lifelines)
+        return agent
 
     def tell(self, message: Message) -> list[Effect]:
         effects = flow.step(self.agent, message, self.now)
@@ -195,7 +237,7 @@ class Story:
                 except Protected as error:
                     return Planned(run, todo, refused=str(error))
             case Apply(run, todo):
-                return Applied(run, execute.apply([todo], self.systems)[0])
+                return Applied(run, execute.apply([todo], self.systems, door=self.door)[0])
             case Lift(todo, because, asked):
                 return Lifted(execute.undo(todo, self.systems), because, asked)
             case Verify(todo, asked):
@@ -203,6 +245,9 @@ class Story:
             case Heal(todo, asked):
                 return Healed(tuple(one[0] for one in execute.apply([[job] for job in todo], self.systems)), asked)
         return None
+
+    def door(self, changes: Sequence[Change]) -> Mapping[int, str]:
+        return barred(changes, self.agent.lifelines, self.agent.settings.protected)
 
     def logins(self, count: int, ip: str = "203.0.113.7", every: float = 1.0) -> None:
         for _ in range(count):

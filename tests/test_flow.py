@@ -129,7 +129,7 @@ def test_max_per_window_refuses_the_next_one_and_allows_it_after_the_window() ->
         story.logins(3, ip=f"203.0.113.{last}", every=0)
 
     assert set(story.gate.shut) == {"203.0.113.1", "203.0.113.2"}
-    assert "this policy allows 2 per 10m" in story.said("refused")[0].body["because"]
+    assert "this policy allows 2 per 10m" in story.said("finding")[-1].body["because"]
 
     story.pass_by(601)
     story.logins(3, ip="203.0.113.3", every=0)
@@ -227,7 +227,7 @@ def test_a_pause_stops_actions_not_findings_and_ends_by_itself() -> None:
     story.ask("pause", seconds=600, why="deploy")
     story.logins(3)
     assert not story.gate.shut
-    assert "alice (uid 1000) has paused all actions: deploy" in story.said("refused")[0].body["because"]
+    assert story.said("would")[0].body["pauses"] == ["P-1"]
 
     story.pass_by(601)
     story.logins(3)

@@ -192,7 +192,7 @@ def test_evidence_is_taken_before_the_act_and_recorded() -> None:
 
 
 def test_a_plan_of_several_changes_counts_once_for_limits() -> None:
-    story = Story(policy(then=[guard()], guard=Limits(Rate(2, timedelta(minutes=10)), 2, None)))
+    story = Story(policy(then=[guard()]), limits=Limits(Rate(20, timedelta(minutes=10)), 2, None))
 
     for last in (1, 2, 3):
         story.logins(3, f"203.0.113.{last}")

@@ -22,7 +22,7 @@ from agent.grammar.policy_reader import read_policies
 from agent.grammar.policy_schema import schema
 from agent.policy import Policy
 from agent.schema import address
-from agent.streams import rates
+from agent.streams import rates, sensor
 from agent.streams.parser import Scan, discover_parsers
 from agent.watching.policy_tests import Report, examples, run
 from agent.watching.watch import Watch
@@ -39,6 +39,8 @@ THREATS = {
     "postgres-corruption",
     "postgres-down",
     "postgres-password-guessing",
+    "sensor-blind",
+    "sensor-silent",
     "service-down",
     "ssh-brute-force",
     "ssh-guessed-password",
@@ -58,7 +60,7 @@ def parse(parser: str, line: str) -> Sequence[Event]:
 
 @pytest.fixture(scope="module")
 def loaded() -> tuple[tuple[Policy, ...], list[Problem]]:
-    kinds = gather([*modules(agent.parsers), *modules(agent.sensors), rates])
+    kinds = gather([*modules(agent.parsers), *modules(agent.sensors), rates, sensor])
     return read_policies(FILES, Catalogue(kinds, discover(actions), LISTS), parse)
 
 

@@ -27,8 +27,10 @@ _SECTIONS: Final = {
         "confirm": ("confirm", "Have stay what takes itself back unless a person says so."),
         "approve": ("approvals", "Say yes to what waits for a person, in your own name."),
         "deny": ("approvals", "Say no to it."),
-        "pause": ("order", "No policy acts for a while; what is in force stays."),
-        "resume": ("order", "End a pause now."),
+        "list": ("lists", "Who is never touched, who is left alone: add, remove, show, check."),
+        "pause": ("pause", "No policy acts for a while; what is in force stays."),
+        "resume": ("pause", "End a pause now, and see what was not done."),
+        "silence": ("silence", "Tell nobody of what is known, for a while; actions go on."),
     },
     "Run and set up": {
         "run": ("run", "Run the agent in the foreground."),
@@ -41,6 +43,9 @@ _SECTIONS: Final = {
         "completion": ("completion", "Completion for bash, zsh or fish."),
     },
 }
+
+_UNLISTED: Final = {"expire": "expire"}
+"""What timers call, and hardly ever a person."""
 
 
 class _Root(click.Group):
@@ -56,6 +61,8 @@ class _Root(click.Group):
 
     def get_command(self, ctx: click.Context, name: str) -> click.Command | None:  # noqa: ARG002 - click's signature
         """A command, imported now."""
+        if name in _UNLISTED:
+            return cast("click.Command", getattr(import_module(f"agent.cli.{_UNLISTED[name]}"), name))
         for commands in _SECTIONS.values():
             if name in commands:
                 module = import_module(f"agent.cli.{commands[name][0]}")

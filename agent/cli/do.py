@@ -159,6 +159,9 @@ def _tell_made(given: Given, answer: Mapping[str, Any]) -> None:
         given.show.line(f"{one['id']}  {_how(given, one)}")
     if held := [one for one in made if one["stage"] == "in_force"]:
         given.show.talk(f"undo: contain undo {held[0]['id'] if len(held) == 1 else held[0]['target']}")
+    for one in held:
+        if one["alone"]:
+            given.show.talk(f"{one['id']} ends only while the agent runs, or at its next start: {given.show.text(one['alone'])}")
     if waiting := next((one for one in held if one["confirm"]), None):
         given.show.talk(f"It takes itself back {given.show.at(waiting['confirm'])}, unless: contain confirm {waiting['id']}")
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import click
 
-from agent.cli import evidence_files
+from agent.cli import evidence_files, evidence_health
 from agent.cli.ends import Exit, Stop
 from agent.cli.evidence_read import DB, INCIDENT, MITIGATION, VKEY, key, reading
 from agent.cli.given import Given, Noun
@@ -35,6 +35,7 @@ def evidence() -> None:
 
 
 evidence.add_command(evidence_files.files, "files")
+evidence.add_command(evidence_health.accept, "accept")
 
 
 @evidence.command("verify", examples=("contain evidence verify", "contain evidence verify --checkpoints from-the-log-server.txt"))

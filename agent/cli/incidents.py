@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Final
+from collections.abc import Mapping
+from typing import Any, Final
 
 import click
 
 from agent.cli.completion import Name
 from agent.cli.ends import Exit, Stop
 from agent.cli.given import Given, Noun
-from agent.cli.show import At, Columns, word
+from agent.cli.show import At, Columns, Ink, word
 from agent.cli.why import tell
 
 COLUMNS: Final[Columns] = {
@@ -21,8 +22,14 @@ COLUMNS: Final[Columns] = {
     "opened": lambda one: At(one["opened"]),
     "last": lambda one: At(one["last"]),
     "found": lambda one: one["findings"],
-    "because": lambda one: one["because"],
+    "because": lambda one: Ink(quiet(one), "dim") if one["silenced"] else one["because"],
 }
+
+
+def quiet(one: Mapping[str, Any]) -> str:
+    """That nobody is told of an incident, until when and why."""
+    silence = one["silenced"]
+    return f"silenced ({silence['id']}) by {silence['actor']}: {silence['why']}"
 
 
 @click.group(cls=Noun, alone="list")

@@ -32,6 +32,8 @@ _MARKS: Final[Mapping[str, tuple[str, str]]] = {
     "late": ("doubt", "yellow"),
     "lifted": ("lifted", "dim"),
     "lifting": ("lifting", "dim"),
+    "released": ("release", "dim"),
+    **dict.fromkeys(("recurred", "release_frozen"), ("again", "yellow")),
     **dict.fromkeys(("failed", "not_verified", "plan_failed", "lift_failed", "heal_failed"), ("failed", "red")),
     **dict.fromkeys(("bug", "policies_refused"), ("broken", "red")),
 }
@@ -52,8 +54,8 @@ _WIDEST: Final = 6
 class View(Protocol):
     """Where the daemon tells what happens. Used as a context manager, which also takes over the agent's own log."""
 
-    def told(self, ts: float, record: Record) -> None:
-        """A record was committed."""
+    def told(self, ts: float, record: Record, *, quiet: bool = False) -> None:
+        """A record was committed; a quiet one is about what people do not want to be told of."""
 
     def say(self, level: str, text: str) -> None:
         """The program itself has something to say."""
@@ -94,12 +96,12 @@ class Lines:
     def __exit__(self, *_: object) -> None:
         sys.stdout.flush()
 
-    def told(self, ts: float, record: Record) -> None:
+    def told(self, ts: float, record: Record, *, quiet: bool = False) -> None:
         """Print the record; one that is about nothing outside stays a sentence."""
         if self._show.json:
             body = {name: value for name, value in record.body.items() if name in _FIELDS}
             item = {"ts": ts, "kind": record.kind, "say": sentence(record), "incident": record.incident}
-            self._show.document("records", [{**item, "mitigation": record.mitigation, **body}])
+            self._show.document("records", [{**item, "mitigation": record.mitigation, "silenced": quiet, **body}])
             return
         if (instead := self._brake.instead(ts, record)) is not None:
             if instead:
@@ -108,7 +110,7 @@ class Lines:
         fields = {"kind": record.kind, "incident": record.incident, "mitigation": record.mitigation}
         fields |= {name: record.body[name] for name in _FIELDS if record.body.get(name)}
         spelled = " ".join(f"{name}={_quoted(value)}" for name, value in fields.items() if value)
-        self._line(_level(record), f"{sentence(record)}  {spelled}", ts)
+        self._line("info" if quiet else _level(record), f"{sentence(record)}  {spelled}", ts)
 
     def say(self, level: str, text: str) -> None:
         """Print a message of the program; on stderr where stdout carries JSON."""
@@ -153,7 +155,7 @@ class Screen:
         else:
             self._kinds[event.kind] += 1
 
-    def told(self, ts: float, record: Record) -> None:
+    def told(self, ts: float, record: Record, *, quiet: bool = False) -> None:
         """Print the record's sentence above the status line."""
         if (instead := self._brake.instead(ts, record)) is not None:
             if instead:
@@ -162,7 +164,7 @@ class Screen:
         mark, colour = _MARKS.get(record.kind, ("agent", "dim"))
         if record.kind == "finding":
             colour = _URGENT.get(str(record.body.get("severity")), colour)
-        self._stream(ts, Ink(mark, colour), sentence(record))
+        self._stream(ts, Ink(mark, "dim" if quiet else colour), sentence(record))
 
     def say(self, level: str, text: str) -> None:
         """Print a message of the program."""

@@ -69,6 +69,7 @@ def tell_mitigation(given: Given, one: dict[str, Any]) -> None:
             ["incident", one["incident"] or None],
             ["since", At(one["since"])],
             ["until", At(one["until"], "somebody lifts it") if one["undo"] else None],
+            ["alone", f"ends only while the agent runs, or at its next start: {one['alone']}" if one["alone"] else None],
             ["confirm", At(one["confirm"]) if one["confirm"] else None],
             ["verified", At(one["verified"], "not yet") if one["stage"] == "in_force" else None],
             ["stopped", None if one["packets"] is None else f"{one['packets']} packets, {one['bytes']} bytes"],

@@ -1,4 +1,4 @@
-"""`contain pause`, `resume` and `reload`: orders about the agent itself."""
+"""`contain reload`: an order about the agent itself; and how lengths of time are read."""
 
 from __future__ import annotations
 
@@ -24,33 +24,6 @@ class Seconds(click.ParamType[float]):
         if unit is None or not number.replace(".", "", 1).isdecimal() or float(number) * unit <= 0:
             self.fail(f"`{text}` is not a time; use a number and s, m, h or d, as in 90s or 2h", param, ctx)
         return float(number) * unit
-
-
-@click.command(cls=Verb, examples=('contain pause --for 30m --why "deploying the shop"',))
-@click.option("--for", "seconds", type=Seconds(), required=True, help="How long, as in 30m; it ends by itself.")
-@click.option("--why", required=True, help="The reason; it stands in the evidence.")
-@click.pass_obj
-def pause(given: Given, seconds: float, why: str) -> None:
-    """No policy acts for a while. Findings are still recorded, and what is in force stays and still ends in time.
-
-    What a person orders, as with `contain block`, is still done.
-    """
-    answer = given.ask("pause", seconds=seconds, why=why)
-    if given.json:
-        given.show.document("pause", [answer])
-    else:
-        given.show.line(f"No policy acts any more; that ends {given.show.at(answer['until'])}, or with: contain resume")
-
-
-@click.command(cls=Verb, examples=("contain resume",))
-@click.pass_obj
-def resume(given: Given) -> None:
-    """End a pause now."""
-    answer = given.ask("resume")
-    if given.json:
-        given.show.document("resume", [answer])
-    else:
-        given.show.line("Policies act again." if answer["result"] == "resumed" else "Nothing was paused.")
 
 
 @click.command(cls=Verb, examples=("contain reload",))

@@ -55,8 +55,21 @@ def rehearse(given: Given, name: str, params: Mapping[str, str]) -> Rehearsed:
             changes = action.plan(**{wanted: systems[needed.name] for wanted, needed in action.needs.items()})
         except Protected as error:
             return Rehearsed(action, (), systems, allowed=False, because=str(error))
-        verdict = touches(changes, wiring.lifelines(config, systems), {}, config.protected)
+        verdict = touches(changes, _lifelines(given, wiring.lifelines(config, systems)), {}, config.protected)
     return Rehearsed(action, changes, systems, verdict.allowed, verdict.because)
+
+
+def _lifelines(given: Given, known: Any) -> Any:
+    """This host's life-lines, and those that people told the running agent, where one answers within a second."""
+    from agent.guard import Lifeline, Lifelines
+    from agent.schema import address
+
+    try:
+        rows = given.ask("lists", patience=1.0)["items"]
+    except Stop:
+        return known
+    ours = [one for one in rows if one["from"] == "added" and one["list"] == "never_touch" and not one["policies"]]
+    return Lifelines([*known.given, *(Lifeline(address(one["address"]), f"on never_touch: {one['why']}") for one in ours)])
 
 
 def bind(name: str, params: Mapping[str, str]) -> Any:
@@ -171,13 +184,15 @@ def _rows(found: Rehearsed) -> Iterable[list[Cell]]:
 
 
 def _end(found: Rehearsed) -> str:
+    from agent import timers
+    from agent.capsule import ends_elsewhere
     from agent.schema import Ttl, spell
 
     ttl = getattr(found.action, "ttl", None)
     if not isinstance(ttl, Ttl) or all(change.undo is None for change in found.changes):
         return "when it is done: nothing stays in force"
-    kernels = all("ttl" in change.apply.args for change in found.changes if change.undo)
-    how = "by itself" if kernels else "by the agent (at its next start, if it is dead then)"
+    kernels = all(ends_elsewhere(change) for change in found.changes)
+    how = "by itself" if kernels else timers.how()
     end = "only when somebody lifts it" if ttl.first is None else f"{how} after {ttl}"
     window = getattr(found.action, "confirm", None)
     if window is None or (ttl.first is not None and ttl.first <= window):

@@ -1,4 +1,4 @@
-"""`contain policy`: check, test, explain and list policies, and switch their modes."""
+"""`contain policy`: check, prove, test, explain and list policies, and switch their modes."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Any, Final
 
 import click
 
-from agent.cli import policy_files
+from agent.cli import policy_files, policy_prove
 from agent.cli.completion import Name
 from agent.cli.ends import Exit, Stop
 from agent.cli.given import Given, Noun, plainly
@@ -35,6 +35,7 @@ def policy() -> None:
 
 
 policy.add_command(explain)
+policy.add_command(policy_prove.prove)
 
 
 @policy.command("check", examples=("contain policy check", "contain policy check policies/ --json"))
@@ -45,18 +46,19 @@ def check(given: Given, paths: tuple[Path, ...]) -> Exit:
 
     Warnings tell what is allowed and unwise; they change nothing about the exit code.
     """
-    from agent.grammar.config import is_tests
     from agent.grammar.policy_reader import read_policies
     from agent.grammar.problem import Problems
+    from agent.prove import problems as unproven
     from agent.wiring import parse
 
-    files = policy_files.texts(policy_files.named(given, paths))
-    files = {name: text for name, text in files.items() if not is_tests(text)}
+    files = policy_files.policies(policy_files.texts(policy_files.named(given, paths)))
+    stands_on, beside = policy_prove.ground(given)
     policies: Sequence[Any] = ()
     try:
-        policies, found = read_policies(files, policy_files.catalogue(given), parse)
+        policies, found = read_policies(files, policy_files.catalogue(given), parse, partial(unproven, ground=stands_on))
     except Problems as problems:
         found = list(problems.found)
+    found = [*beside, *found]
     wrong = sum(1 for one in found if one.level == "error")
     if given.json:
         given.show.document("problems", [one.to_json() for one in found])
@@ -69,6 +71,7 @@ def check(given: Given, paths: tuple[Path, ...]) -> Exit:
             else f"{_count(len(policies), 'policy')}: no mistake"
         )
         given.show.talk(f"{said}, {_count(len(found) - wrong, 'warning')}")
+        given.show.talk(policy_prove.against(stands_on))
     return Exit.USAGE if wrong else Exit.DONE
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -48,3 +48,10 @@ def texts(files: Iterable[Path]) -> dict[str, str]:
         return {str(one): one.read_text(encoding="utf-8", errors="surrogateescape") for one in files}
     except OSError as error:
         raise Stop(Exit.USAGE, f"cannot read {error.filename}: {error.strerror}") from error
+
+
+def policies(files: Mapping[str, str]) -> dict[str, str]:
+    """Those of the files that hold policies, and no tests of them."""
+    from agent.grammar.config import is_tests
+
+    return {name: text for name, text in files.items() if not is_tests(text)}

@@ -22,11 +22,13 @@ _WHOLE: Final = 1 << 20
 _STYLES: Final = {"red": "31", "green": "32", "yellow": "33", "dim": "2", "bold": "1"}
 _COLOURS: Final = {
     **dict.fromkeys(("P0", "bad", "failed", "refused", "partly"), "red"),
-    **dict.fromkeys(("P1", "open", "unknown", "would", "applying", "lifting", "unconfirmed", "dry_run", "paused"), "yellow"),
-    **dict.fromkeys(("good", "in_force", "contained", "enforce", "ok"), "green"),
-    **dict.fromkeys(("lifted", "resolved", "off", "P3"), "dim"),
+    **dict.fromkeys(("P1", "open", "unknown", "would", "applying", "lifting", "unconfirmed", "dry_run", "paused", "on"), "yellow"),
+    **dict.fromkeys(("good", "in_force", "contained", "recovering", "enforce", "ok"), "green"),
+    **dict.fromkeys(("lifted", "resolved", "off", "P3", "over", "window"), "dim"),
 }
-_TIMES: Final = frozenset({"since", "until", "verified", "opened", "last", "contained", "resolved", "asked", "up", "ts", "seen"})
+_TIMES: Final = frozenset(
+    {"since", "until", "verified", "opened", "last", "contained", "resolved", "asked", "up", "ts", "seen", "ended"}
+)
 """Keys whose numbers are Unix seconds; JSON for other programs holds them as RFC 3339."""
 
 

@@ -11,8 +11,10 @@ from typing import Any, Final
 
 import click
 
+from agent.cli import evidence_health
 from agent.cli.ends import Exit, Stop
 from agent.cli.given import Given, Verb
+from agent.cli.pause import heads, plain
 from agent.cli.show import At, Cell, Ink, Show, span, word
 
 MOST: Final = 10
@@ -43,7 +45,10 @@ def status(given: Given, watch: bool, exit_code: bool) -> Exit:
 
 
 def _wrong(answer: Answer) -> bool:
-    return bool(answer["incidents"]["total"] or answer["problems"] or any(state == "bad" for state, _, _ in _answers(answer)))
+    told = answer["incidents"]["total"] - answer["incidents"]["silenced"]
+    known = {name for one in answer["incidents"]["items"] if one["silenced"] for name in one["target"].split()}
+    told = told or evidence_health.wrong(answer)
+    return bool(told or answer["problems"] or any(state == "bad" and name not in known for state, name, _ in _answers(answer)))
 
 
 def _tell(show: Show, answer: Answer, *, again: bool) -> None:
@@ -66,7 +71,10 @@ def _plain(answer: Answer) -> Iterable[list[Cell]]:
     pause = answer["pause"]
     yield ["agent", answer["host"], answer["version"], At(answer["up"]), answer["mode"], "paused" if pause else "active"]
     for one in answer["incidents"]["items"]:
-        yield ["incident", one["severity"], one["id"], one["policy"], one["target"], one["phase"], At(one["last"])]
+        row = ["incident", one["severity"], one["id"], one["policy"], one["target"], one["phase"], At(one["last"])]
+        yield [*row, f"silenced {one['silenced']['id']}" if one["silenced"] else ""]
+    yield from evidence_health.rows(answer)
+    yield from plain(answer["pauses"])
     for one in answer["mitigations"]["items"]:
         yield ["mitigation", stage(one), one["id"], one["action"], one["target"], At(one["until"]), At(one["verified"])]
     for one in answer["approvals"]:
@@ -77,6 +85,10 @@ def _plain(answer: Answer) -> Iterable[list[Cell]]:
         yield ["sensor", name]
     for source, say in answer["blind"].items():
         yield ["blind", source, say]
+    for source, say in answer["silent"].items():
+        yield ["silent", source, say]
+    if one := answer["canary"]:
+        yield ["canary", one["result"], At(one["at"]), one["ms"], one["say"]]
     if answer["problems"]:
         yield ["problems", answer["problems"]]
 
@@ -114,10 +126,10 @@ def _head(show: Show, answer: Answer) -> None:
     if answer["problems"]:
         first = show.text(answer["problems"].splitlines()[0])
         show.line(f"{show.paint('broken', 'red')}    the policy files have mistakes, the policies of before are live: {first}")
-    if pause := answer["pause"]:
-        until = show.at(pause["until"])
-        by = show.text(f"{pause['actor']}: {pause['why']}")
-        show.line(f"{show.paint('paused', 'yellow')}    no policy acts; ends {until} ({by})")
+    for line in evidence_health.heads(show, answer):
+        show.line(line)
+    for mark, what in heads(show, answer["pauses"]):
+        show.line(f"{show.paint(f'{mark.text:<9}', mark.colour)} {what}")
     if answer["mode"] == "dry_run":
         show.line(
             f"{show.paint('dry run', 'yellow')}   what would be done is recorded and not done, where no policy says otherwise"
@@ -125,9 +137,20 @@ def _head(show: Show, answer: Answer) -> None:
 
 
 def _incident(show: Show, one: Answer) -> list[Cell]:
+    if silence := one["silenced"]:
+        known = f"silenced until {show.at(silence['until'])} by {silence['actor']}: {silence['why']}"
+        return [Ink(cell, "dim") for cell in (one["severity"], one["id"], one["policy"], one["target"], one["phase"], known)]
     last = f"last {show.at(one['last'])}, found {one['findings']}×"
     last += f"; {show.text(one['told'][-1])}" if one["told"] and one["phase"] == "open" else ""
+    last += f"; {going}" if (going := recovery(show, one)) else ""
     return [word(one["severity"]), one["id"], one["policy"], one["target"], word(one["phase"]), last]
+
+
+def recovery(show: Show, one: Answer) -> str:
+    """How an incident is let go: the rungs to come, or until when that is frozen."""
+    if one["frozen"]:
+        return f"flapping: release is frozen until {show.at(one['frozen'])}"
+    return ", then ".join(f"{each['rung']} until {show.at(each['until'])}" for each in one["recovering"])
 
 
 def _waiting(one: Answer) -> list[Cell]:
@@ -160,10 +183,29 @@ def _foot(show: Show, answer: Answer) -> Iterable[tuple[str, str]]:
     yield "sensors", f"{', '.join(map(show.text, answer['sensors'])) or 'none'}; {answer['lines']:,} lines read"
     for source, say in answer["blind"].items():
         yield "blind", show.text(f"{source}: {say}")
-    if answer["evictions"]:
-        yield "memory", f"{answer['evictions']:,} targets were forgotten early: too many at once"
+    for source, say in answer["silent"].items():
+        yield "silent", show.text(f"{source}: {say}")
+    if answer["canary"]:
+        yield "canary", _canary(show, answer["canary"])
+    if early := {name: count for name, count in answer["evictions"].items() if count}:
+        words = ", ".join(f"{count:,} of {name}" for name, count in early.items())
+        yield "memory", f"forgotten early, too many at once: {words}"
     if after := _next(answer):
         yield "next", "   ".join(after)
+
+
+def _canary(show: Show, one: Answer) -> str:
+    """When a line of the agent's own went the whole way last, and how long that took."""
+    if one["at"] is None:
+        return show.text(one["say"] or "no round yet")
+    ago = f"last round {span(show.now - one['at'])} ago"
+    came = {
+        "in_force": f"{one['ms']:.0f} ms from line to kernel",
+        "would": f"{one['ms']:.0f} ms from line to plan (dry run)",
+        "refused": "stopped by the guard",
+        "lost": show.paint("it did not come through", "red"),
+    }
+    return f"{ago}, {came.get(one['result'], 'under way')}" + (f": {show.text(one['say'])}" if one["say"] else "")
 
 
 def _checks(show: Show, answer: Answer) -> str:
@@ -188,7 +230,7 @@ def _next(answer: Answer) -> list[str]:
     said = [f"contain why {incidents[0]['id']}"] if incidents else []
     said += [f"contain confirm {one['id']}" for one in mitigations if one["confirm"]][:1]
     said += [f"contain undo {one['target']}" for one in mitigations[:1] if one["stage"] == "in_force"]
-    return said + (["contain resume"] if answer["pause"] else [])
+    return said + [f"contain resume {one['id']}" for one in answer["pauses"] if one["stage"] == "on"][:1]
 
 
 def _count(number: int, what: str) -> str:

@@ -9,7 +9,8 @@ import click
 
 from agent.cli.completion import Name
 from agent.cli.given import Given, Verb
-from agent.cli.show import At, Cell, word
+from agent.cli.show import At, Cell, Show, word
+from agent.cli.status import recovery
 
 LATEST: Final = 10
 _LOOKED_AT: Final = 1000
@@ -37,19 +38,21 @@ def _names(event: Mapping[str, Any], target: str) -> bool:
 
 def tell(given: Given, answer: Mapping[str, Any]) -> None:
     """The answer, a line for each thing that is known."""
-    show, rows = given.show, list(_rows(answer))
+    show, rows = given.show, list(_rows(given.show, answer))
     if rows:
         show.rows(rows)
     else:
         show.talk(f"nothing is known about {show.text(answer['target'])}: no incident, no mitigation, no recent event")
 
 
-def _rows(answer: Mapping[str, Any]) -> Iterable[list[Cell]]:
+def _rows(show: Show, answer: Mapping[str, Any]) -> Iterable[list[Cell]]:
     if answer["lifeline"]:
         yield ["life-line", "", "", "", f"never touched: {answer['lifeline']}"]
     for one in answer["incidents"]:
         said = f"{one['policy']}: {one['because']}, found {one['findings']}×"
         yield [one["id"], word(one["severity"]), word(one["phase"]), At(one["last"]), said]
+        if going := recovery(show, one):
+            yield ["", "", "", "", going]
         for sentence in one["told"]:
             yield ["", "", "", "", sentence]
     for one in answer["mitigations"]:

@@ -23,18 +23,22 @@ from agent.grammar.config_keys import (
     LimitKeys,
     OpenKeys,
     PostgresKeys,
+    Round,
     SensorOptions,
     VaultKeys,
 )
+from agent.grammar.config_windows import windows
 from agent.grammar.located import LARGEST, Node, Place, Problem, Problems, did_you_mean, scan
 from agent.grammar.pick import Picked, Shelf, pick
-from agent.grammar.typed import record, values_of
+from agent.grammar.typed import read, record, values_of
+from agent.maintenance import Window
 from agent.policy import Limits, Mode, Rate
 from agent.schema import Address, spell
 
-LIMITS: Final = Limits(Rate(100, timedelta(minutes=10)), 2000, timedelta(minutes=1))
+LIMITS: Final = Limits(Rate(100, timedelta(minutes=10)), 2000, timedelta(minutes=1), share=0.5)
 """What all policies together must not exceed, where agent.yaml says nothing."""
 MOST_FILES: Final = 2_000
+CANARY: Final = timedelta(minutes=5)
 _TESTS: Final = re.compile(r"^tests:", re.MULTILINE)
 _PASSWORD: Final = re.compile(r"(?<=://)[^\s/@:]*:.*(?=@)|(?<=password)[\"']?\s*[=:].+", re.IGNORECASE)
 """The user and password of a URL, or whatever stands behind the word; rather too much than too little."""
@@ -47,6 +51,7 @@ class Asked:
     question: Any
     every: timedelta
     timeout: timedelta
+    about: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -71,6 +76,9 @@ class Config:
     keep_open: Mapping[str, OpenKeys] = field(default_factory=dict)
     ssh_ports: tuple[int, ...] = (22,)
     evidence: EvidenceKeys = field(default_factory=EvidenceKeys)
+    maintenance: tuple[Window, ...] = ()
+    canary: timedelta = CANARY
+    """How often a line of the agent's own goes the whole way; nothing where it is switched off."""
 
     @property
     def journal(self) -> Path:
@@ -117,6 +125,10 @@ class _ConfigReader:
 
     def read(self) -> Config | None:
         given = values_of(self.root, ConfigKeys, self.found)
+        if "never_touch" in (given.get("lists") or ()):
+            place = self.root.pairs["lists"].value.pairs["never_touch"].key.place
+            hint = "write it at the top of agent.yaml: never_touch: [198.51.100.7]"
+            self.found.append(Problem(place, "a list called `never_touch` would protect nobody", hint))
         systems = given.get("systems")
         postgres = (systems.postgres or {}) if systems is not None else {}
         made: dict[str, Any] = {
@@ -126,11 +138,21 @@ class _ConfigReader:
             "vault": systems.vault if systems is not None else None,
             "docker": systems.docker if systems is not None else None,
             "limits": _limits(given.get("limits")),
+            "canary": self._canary(given.get("canary")),
+            "maintenance": windows(given.get("maintenance"), self.found),
         }
         if self.found:
             return None
         plain = {name: value for name, value in given.items() if name in _PLAIN}
         return Config(**plain, **made)
+
+    def _canary(self, node: Node | None) -> timedelta:
+        if node is None:
+            return CANARY
+        if node.value in ("off", "0"):
+            return timedelta()
+        span: timedelta | None = read(node, Round, self.found)
+        return span or timedelta()
 
     def _sensors(self, nodes: Mapping[str, Node]) -> dict[str, Any]:
         made = {name: self._instance(name, node, self.sensor_shelf)[1] for name, node in nodes.items()}
@@ -157,7 +179,7 @@ class _ConfigReader:
                 self.found.append(Problem(place, text, f"write at most {spell(every)}, or ask less often"))
             if postgres is not None:
                 self._known_instance(picked, question, postgres)
-            made[name] = Asked(question, every, timeout)
+            made[name] = Asked(question, every, timeout, picked.options.get("about") or ())
         return made
 
     def _instance(self, name: str, node: Node, shelf: Shelf) -> tuple[Picked | None, Any]:
@@ -183,7 +205,8 @@ class _ConfigReader:
 
 _EVERY: Final = timedelta(seconds=10)
 _TIMEOUT: Final = timedelta(seconds=3)
-_PLAIN: Final = frozenset(one.name for one in fields(Config)) - {"sensors", "checks", "postgres", "vault", "docker", "limits"}
+_MADE: Final = frozenset({"sensors", "checks", "postgres", "vault", "docker", "limits", "canary", "maintenance"})
+_PLAIN: Final = frozenset(one.name for one in fields(Config)) - _MADE
 
 
 def _readable(nodes: Mapping[str, Node | None] | None) -> dict[str, Node]:
@@ -194,7 +217,12 @@ def _readable(nodes: Mapping[str, Node | None] | None) -> dict[str, Node]:
 def _limits(keys: LimitKeys | None) -> Limits:
     if keys is None:
         return LIMITS
-    return Limits(keys.max or LIMITS.max, keys.max_active or LIMITS.max_active, keys.cooldown or LIMITS.cooldown)
+    return Limits(
+        keys.max or LIMITS.max,
+        keys.max_active or LIMITS.max_active,
+        keys.cooldown or LIMITS.cooldown,
+        share=keys.max_share or LIMITS.share,
+    )
 
 
 def _without_password(problem: Problem) -> Problem:

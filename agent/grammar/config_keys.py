@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import timedelta
 from pathlib import Path
 from typing import Annotated, ClassVar, Final, Literal
@@ -12,14 +12,16 @@ from typing import Annotated, ClassVar, Final, Literal
 from annotated_types import Interval
 from pydantic import AfterValidator
 
+from agent.grammar.config_windows import MaintenanceKeys
 from agent.grammar.located import Node
-from agent.grammar.policy_keys import RateLine
+from agent.grammar.policy_keys import RateLine, ShareLine
 from agent.grammar.typed import About, Later
 from agent.schema import Address, Duration, Port, Size, rough, spell
 
 _CHECKPOINTS: Final = "one is made after each minute in which something was recorded"
 _SERVICES: Final = "until then: actions know the services of /etc/services, or write ports: [80, 443]"
 SHORTEST: Final = timedelta(seconds=1)
+SHORTEST_ROUND: Final = timedelta(minutes=1)
 _SECRET: Final = re.compile(r"://[^\s/@:]*:.*@|\bpassword\s*=", re.IGNORECASE)
 
 
@@ -48,7 +50,14 @@ def _open(dsn: str) -> str:
     return dsn
 
 
+def _round(span: timedelta) -> timedelta:
+    if span < SHORTEST_ROUND:
+        raise ValueError(f"{rough(span)} is too short: a round blocks for 30 s; write at least {spell(SHORTEST_ROUND)}, or off")
+    return span
+
+
 Version = Annotated[str, AfterValidator(_version)]
+Round = Annotated[Duration, AfterValidator(_round)]
 Period = Annotated[Duration, AfterValidator(_period)]
 Url = Annotated[str, AfterValidator(_url)]
 Dsn = Annotated[str, AfterValidator(_open)]
@@ -61,6 +70,7 @@ class LimitKeys:
     max: Annotated[RateLine | None, About("at most so many mitigations, as in 100 per 10m")] = None
     max_active: Annotated[Annotated[int, Interval(ge=1, le=1_000_000)] | None, About("at most so many in force at once")] = None
     cooldown: Annotated[Duration | None, About("after acting on a target, leave it alone so long")] = None
+    max_share: Annotated[ShareLine | None, About("at most this part of connected clients, of running containers: 50%")] = None
 
 
 @dataclass(frozen=True)
@@ -76,6 +86,9 @@ class CheckOptions:
 
     every: Annotated[Period | None, About("ask so often, as in 10s")] = None
     timeout: Annotated[Period | None, About("an answer that takes longer is unknown, as in 3s")] = None
+    about: Annotated[
+        tuple[str, ...] | None, About("what it depends on, as in [unit nginx.service, container web]: stopped by us, no alarm")
+    ] = None
 
     elsewhere: ClassVar[Mapping[str, str]] = {
         "interval": "write every: 10s",
@@ -157,6 +170,10 @@ class EvidenceKeys:
 
     keep_events: Annotated[Duration, About("keep events so long, as in 7d")] = timedelta(days=7)
     keep_size: Annotated[Size, About("and at most so much of them, as in 1GiB")] = 1 << 30
+    on_failure: Annotated[
+        Literal["act", "refuse"] | None,
+        About("what policies do while evidence cannot be written: act or refuse; unsaid: P0 and P1 act, the others refuse"),
+    ] = field(default=None, compare=False)
     checkpoint_every: Annotated[Node | None, Later(_CHECKPOINTS)] = None
 
 
@@ -199,15 +216,23 @@ class ConfigKeys:
     ] = None
     ssh_ports: Annotated[tuple[Port, ...], About("where sshd listens; whoever is logged in there is never blocked")] = (22,)
     evidence: Annotated[EvidenceKeys | None, About("how long events are kept")] = None
+    maintenance: Annotated[
+        Mapping[str, MaintenanceKeys] | None,
+        About('when policies only say what they would do, as in deploy: {days: [tue], from: "22:30", to: "23:30"}'),
+    ] = None
+    canary: Annotated[Node | None, About("prove so often that what is read reaches the kernel, as in 5m; off for never")] = None
     services: Annotated[Node | None, Later(_SERVICES)] = None
 
     elsewhere: ClassVar[Mapping[str, str]] = {
         "policy": "policies stand in files of their own, named by `policies: [directory]`",
         "dry_run": "write mode: dry_run",
         "whitelist": "addresses that are never touched stand in `never_touch`",
-        "ignoreip": "addresses that are never touched stand in `never_touch`",
+        **dict.fromkeys(
+            ("allowlist", "allow", "ignoreip", "ignore_ip", "trusted"), "addresses that are never touched stand in `never_touch`"
+        ),
         "postgres": "write systems: {postgres: {main: {dsn: …}}}",
         "vault": "write systems: {vault: {url: …, role_id: …, secret_id_file: …}}",
         "docker": "write systems: {docker: {}}",
         "notify": "notifications are not supported yet",
+        "pause": "for what comes round: maintenance; for once: contain pause --for 30m",
     }

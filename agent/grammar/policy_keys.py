@@ -18,7 +18,9 @@ from pydantic import AfterValidator, PlainValidator, WithJsonSchema
 
 from agent.grammar.located import Node
 from agent.grammar.typed import About, Later
+from agent.grammar import policy_recover
 from agent.policy import Count, Distinct, Held, Mode, Of, Rate, Severity
+from agent.rungs import Ladder, Shares
 from agent.schema import Duration, Flag, duration
 
 _TIME: Final = r"\d+(\.\d+)?(ms|s|m|h|d)"
@@ -29,6 +31,7 @@ _DISTINCT: Final = re.compile(rf"({_FIELD}) *>= *(\d{{1,6}}) +in +(\S+)")
 _OF: Final = re.compile(r"(\d{1,3}) +of +(\d{1,3})")
 _RATE: Final = re.compile(r"(\d{1,7}) +per +(\S+)")
 _ALMOST_RATE: Final = re.compile(r"(\d{1,7}) *(?:in|/|every|within) *(\d\S*)")
+_SHARE: Final = re.compile(r"(\d{1,3}(?:\.\d+)?)%")
 _NAME: Final = re.compile(r"[a-z0-9][a-z0-9-]{0,62}")
 MOST_COUNTED: Final = 10_000
 """Times that one window remembers for one key."""
@@ -92,6 +95,20 @@ def _rate(text: Any) -> Rate:
     raise ValueError(f"cannot read `{text}` as a limit; write {f'{almost[1]} per {almost[2]}' if almost else '20 per 10m'}")
 
 
+def _above(text: Any) -> Rate:
+    word, _, rate = str(text).partition(" ")
+    if word != "above":
+        raise ValueError(f"cannot read `{text}`; write above 50 per 10m")
+    return _rate(rate.strip())
+
+
+def _share(text: Any) -> float:
+    found = _SHARE.fullmatch(str(text))
+    if not found or not 0 < float(found[1]) <= 100:
+        raise ValueError(f"cannot read `{text}` as a part of all; write 30%, more than 0% and at most 100%")
+    return float(found[1]) / 100
+
+
 def _line(read: Callable[[Any], T], pattern: str, example: str) -> Any:
     """How one line of text becomes a value, and what an editor should know of it."""
     return PlainValidator(read), WithJsonSchema({"type": "string", "pattern": f"^{pattern}$", "description": f"as in {example}"})
@@ -101,6 +118,15 @@ Name = Annotated[str, AfterValidator(_name), WithJsonSchema({"type": "string", "
 CountLine = Annotated[Count, *_line(_count, rf">= *\d{{1,6}} +in +{_TIME}", '">= 8 in 2m"')]
 DistinctLine = Annotated[Distinct, *_line(_distinct, rf"{_FIELD} *>= *\d{{1,6}} +in +{_TIME}", "user >= 5 in 1h")]
 ForLine = Annotated[Of | Held, *_line(_for, rf"(\d{{1,3}} +of +\d{{1,3}}|{_TIME})", "3 of 5, or 2m")]
+AboveLine = Annotated[Rate, *_line(_above, rf"above +\d{{1,7}} +per +{_TIME}", "above 50 per 10m")]
+ShareLine = Annotated[float, *_line(_share, r"\d{1,3}(\.\d+)?%", "30%")]
+AfterLine = Annotated[
+    policy_recover.After, *_line(policy_recover.after, rf"(ttl|manual|quiet +{_TIME})", "ttl, quiet 10m, or manual")
+]
+ReleaseLine = Annotated[
+    Ladder | Shares,
+    *_line(policy_recover.release, rf"({policy_recover.SHARES}|{policy_recover.LADDER})", "limit 10m then observe 10m"),
+]
 RateLine = Annotated[Rate, *_line(_rate, rf"\d{{1,7}} +per +{_TIME}", "20 per 10m")]
 
 
@@ -186,7 +212,11 @@ class GuardKeys:
     max_active: Annotated[Annotated[int, Interval(ge=1, le=1_000_000)] | None, About("at most so many in force at once")] = None
     cooldown: Annotated[Duration | None, About("after acting on a target, leave it alone so long")] = None
     never: Annotated[tuple[Node, ...] | None, About("lists of addresses (from agent.yaml) that are never touched")] = None
-    approve: Annotated[Node | None, Later("until then: a lower `max` bounds what happens without a person")] = None
+    approve: Annotated[AboveLine | None, About("beyond this a person must say yes, as in above 50 per 10m")] = None
+    max_share: Annotated[ShareLine | None, About("at most this part of connected clients, of running containers: 30%")] = None
+    overflow: Annotated[
+        tuple[Node, ...] | None, About("steps, done once where there are more targets than that: a limit for the whole service")
+    ] = None
 
 
 @dataclass(frozen=True)
@@ -194,12 +224,15 @@ class RecoverKeys:
     """When the mitigations end."""
 
     after: Annotated[
-        Literal["ttl", "manual"] | None,
-        About("ttl: each ends by itself; manual: a person lifts it"),
-        Later("until then: after: ttl with a short ttl, or after: manual", ("quiet", "ok", "resolved")),
+        AfterLine | None,
+        About("ttl: each ends by itself; quiet 10m: also when nothing came for so long; manual: a person lifts it"),
+        Later("until then: after: quiet 10m, after: ttl, or after: manual", ("ok", "resolved")),
     ] = None
-    release: Annotated[Node | None, Later("until then: all mitigations end by their own ttl")] = None
-    watch: Annotated[Node | None, Later("until then: a recurrence fires the policy again")] = None
+    release: Annotated[
+        ReleaseLine | None,
+        About("each address by a ladder, as in limit 10m at 20/s then observe 10m; or many by shares, as in 25% every 5m"),
+    ] = None
+    watch: Annotated[Duration | None, About("after the last rung, go back up at once if it recurs within this time")] = None
 
 
 @dataclass(frozen=True)
@@ -229,6 +262,10 @@ class PolicyKeys:
     then: Annotated[Node | None, About("actions, in order; without any, the policy only opens an incident")] = None
     guard: Annotated[GuardKeys | None, About("what this policy must not exceed")] = None
     recover: Annotated[RecoverKeys | None, About("when the mitigations end")] = None
+    on_evidence_failure: Annotated[
+        Literal["act", "refuse"] | None,
+        About("while evidence cannot be written: act (records wait, copies go to syslog) or refuse; unsaid: act for P0 and P1"),
+    ] = None
     examples: Annotated[tuple[Node, ...], About("events in, actions out; `contain policy test` runs them")] = ()
     notify: Annotated[Node | None, Later(_NOTIFY)] = None
     escalate: Annotated[Node | None, Later(_NOTIFY)] = None

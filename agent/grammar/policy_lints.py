@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from agent.event import Catalogue
+from agent.grammar import policy_recover
 from agent.grammar.located import Node, Place, Problem
 from agent.grammar.policy_steps import Planned
 from agent.grammar.policy_when import Heard
@@ -24,6 +25,7 @@ def lints(
         *told.one_for_all(),
         *told.forged(),
         *told.waiting(),
+        *policy_recover.lints(policy, nodes, [step.action for step in policy.then]),
         *told.shown(),
     ]
 

@@ -17,10 +17,12 @@ from agent.grammar.policy_examples import Parse, read_example
 from agent.grammar.policy_keys import GuardKeys, PolicyKeys, RecoverKeys
 from agent.grammar.policy_lints import lints
 from agent.grammar.policy_match import Fields, list_name, read_field_map
+from agent.grammar.policy_recover import After
 from agent.grammar.policy_steps import Planned, read_then
 from agent.grammar.policy_when import Heard, read_when
 from agent.grammar.typed import known_pairs, read, value_of, values_of
-from agent.policy import Example, Limits, Policy, Test
+from agent.policy import Example, Limits, Policy, Rate, Step, Test
+from agent.rungs import Recover
 
 Judged = Callable[[Sequence[Policy]], Sequence[Problem]]
 """What is wrong with policies that can be read."""
@@ -115,21 +117,53 @@ class _PolicyReader:
     def _guard(self, node: Node | None) -> Limits:
         values = values_of(node, GuardKeys, self.found) if node is not None else {}
         never = [list_name(one, self.catalogue, self.found) for one in values.pop("never", None) or ()]
-        return Limits(**values, never=tuple(name for name in never if name is not None))
+        pairs = node.pairs if node is not None and "overflow" in values else {}
+        values.pop("overflow", None)
+        made = Limits(
+            max=values.get("max"),
+            max_active=values.get("max_active"),
+            cooldown=values.get("cooldown"),
+            never=tuple(name for name in never if name is not None),
+            share=values.get("max_share"),
+            above=values.get("approve"),
+            overflow=self._overflow(pairs["overflow"].value) if "overflow" in pairs else (),
+        )
+        if node is not None and made.above and made.max and _per_second(made.above) >= _per_second(made.max):
+            place = node.pairs["approve"].value.place
+            self.found.append(Problem(place, f"`max: {made.max}` comes first, and nobody is ever asked", "ask earlier than that"))
+        return made
 
-    def _recover(self, node: Node | None, planned: Planned) -> str:
+    def _overflow(self, node: Node) -> tuple[Step, ...]:
+        """Steps about no single target: every parameter is written out."""
+        planned = read_then(node, (), self.catalogue, self.found)
+        for step, key in planned.whole:
+            if step.variable:
+                text = f"`${next(iter(step.variable.values()))}` in `overflow`: it is about all targets, and no single event"
+                self.found.append(Problem(key.place, text, "write the value itself, as in - rate_limit: {service: http, …}"))
+            elif step.impact == "destructive" or step.after:
+                hint = "limit a rate instead; what is destructive belongs into `then`"
+                self.found.append(Problem(key.place, "`overflow` takes steps that act at once and destroy nothing", hint))
+        return planned.steps
+
+    def _recover(self, node: Node | None, planned: Planned) -> Recover:
         keys: RecoverKeys | None = read(node, RecoverKeys, self.found) if node is not None else None
-        after = keys.after if keys is not None and keys.after is not None else "ttl"
-        if after == "ttl" and (node is None or keys is not None):
+        after = keys.after if keys is not None and keys.after is not None else After("ttl")
+        if after.when != "manual" and (node is None or keys is not None):
             hint = "add recover: {after: manual}, so that everyone sees that a person must end it"
             self.found += [Problem(one.place, "`ttl: forever` needs `recover: {after: manual}`", hint) for one in planned.forever]
-        return after
+        if keys is None:
+            return Recover()
+        return Recover(after.when, after.quiet, keys.release, keys.watch)
 
     def _examples(self, node: Node | None, planned: Planned) -> tuple[Example, ...]:
         nodes = read(node, tuple[Node, ...], self.found) if node is not None else ()
         actions = [action for action, _ in planned.actions]
         made = [read_example(one, self.catalogue, actions, self.found, self.parse) for one in nodes or ()]
         return tuple(one for one in made if one is not None)
+
+
+def _per_second(rate: Rate) -> float:
+    return rate.most / rate.span.total_seconds()
 
 
 _COMPOSED = frozenset({"when", "unless", "then", "guard", "recover", "examples"})

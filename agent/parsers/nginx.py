@@ -5,12 +5,11 @@ A web server writes more lines than any policy wants to see one by one, so `tall
 
 The client is `$remote_addr`, the first word of a line. `X-Forwarded-For` is the client's own text and never read: behind a
 proxy, nginx's realip module puts the client into `$remote_addr`. nginx writes `"` inside a value as `\\x22` (JSON: `\\"`), so
-no value can end early.
+no value can end early; never write `escape=none` into a format.
 """
 
 from __future__ import annotations
 
-import json
 import re
 from collections import Counter
 from collections.abc import Mapping
@@ -20,6 +19,7 @@ from typing import Any, Final
 
 from agent.event import Kind, Value
 from agent.schema import canonical
+from agent.streams.json_line import loaded
 from agent.streams.parser import Said, parser
 from agent.streams.rates import MEASURED, SOURCE, STATS, Hit, Tally
 from agent.streams.syslog import exact_time
@@ -47,6 +47,7 @@ _COMBINED: Final = re.compile(
     r'(?P<ip>\S+) [^"]*\[(?P<time>[^\]"]{1,40})\] "(?P<request>[^"]*)" (?P<status>\d{3}) (?P<bytes>\d+|-)'
     r'(?: "(?P<referer>[^"]*)" "(?P<agent>[^"]*)")?'
 )
+_LONGEST_TIME: Final = 40
 _TIME: Final = re.compile(r"(\d\d)/([A-Z][a-z]{2})/(\d{4}):(\d\d):(\d\d):(\d\d) ([+-])(\d\d)(\d\d)")
 _MONTHS: Final = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
 
@@ -122,7 +123,7 @@ def local_time(stamp: str) -> float:
 
 
 def _read_json(text: str) -> Said | None:
-    line = _loaded(text)
+    line = loaded(text)
     ip = canonical(str(line.get("remote_addr", "")))
     if ip is None:
         return None
@@ -143,14 +144,6 @@ def _uri(line: Mapping[str, Any]) -> str:
     return str(line.get("request_uri", line.get("uri", "")))
 
 
-def _loaded(text: str | bytes) -> Mapping[str, Any]:
-    try:
-        line = json.loads(text)
-    except (ValueError, RecursionError):
-        return {}
-    return line if isinstance(line, dict) else {}
-
-
 def _number(value: object) -> float:
     """nginx writes every value in quotes, and nothing or `-` where there is none."""
     try:
@@ -164,8 +157,8 @@ def _json_time(line: Mapping[str, Any]) -> float:
     if "msec" in line:
         return _number(line["msec"])
     if "time_iso8601" in line:
-        return exact_time(str(line["time_iso8601"]))
-    return local_time(str(line.get("time_local", "")))
+        return exact_time(str(line["time_iso8601"])[:_LONGEST_TIME])
+    return local_time(str(line.get("time_local", ""))[:_LONGEST_TIME])
 
 
 # Counting whole chunks --------------------------------------------------------------------------------------------------
@@ -181,7 +174,7 @@ def _count_json(chunk: bytes) -> Counter[Hit]:
     ips, statuses, hosts = _COUNT_ADDRESS.findall(chunk), _COUNT_STATUS.findall(chunk), _COUNT_HOST.findall(chunk)
     if len(ips) == len(statuses) == lines and len(hosts) in (0, lines):
         return Counter(zip(ips, hosts or [b""] * lines, statuses, strict=True))
-    return Counter(_hit(_loaded(line)) for line in chunk.split(b"\n") if line)
+    return Counter(_hit(loaded(line)) for line in chunk.split(b"\n") if line)
 
 
 def _hit(line: Mapping[str, Any]) -> Hit:
@@ -192,6 +185,6 @@ def _hit(line: Mapping[str, Any]) -> Hit:
 def _time_of(line: bytes) -> float:
     text = line[:65536].decode("utf-8", "replace")
     if text.startswith("{"):
-        return _json_time(_loaded(text))
+        return _json_time(loaded(text))
     found = _TIME.search(text[:512])
     return local_time(found[0]) if found else 0.0

@@ -9,7 +9,7 @@ SQLSTATE and the severity, since messages are translated. Anybody with a login c
 (RAISE … USING ERRCODE), but not a FATAL one, not a PANIC, and not as the postmaster; PL/pgSQL says so in the context.
 
 `remote_host` is the pooler behind a pooler, `[local]` on a unix socket, and a name with `log_hostname = on`: `src.ip` is there
-only where it is an address.
+only where it is an address. With it off, as by default: what a name's owner lets his address be called may look like another.
 """
 
 from __future__ import annotations
@@ -64,6 +64,7 @@ CONNECTIONS_FULL: Final = Kind(
 
 _MOST: Final = 300
 """Characters of a message that an event keeps."""
+_LONGEST_HEAD: Final = 65536
 _REFUSED: Final = (
     (re.compile(r"no pg_hba\.conf entry for "), "no pg_hba.conf line"),
     (re.compile(r"pg_hba\.conf rejects "), "rejected by pg_hba.conf"),
@@ -86,6 +87,8 @@ class Postgres:
     def read(self, text: str) -> Said | None:
         """One line. The statement, which may be huge, comes after all that is wanted, and is not read."""
         head, cut, _ = text.partition(',"statement":"')
+        if len(head) > _LONGEST_HEAD:
+            return None
         line = loaded(f"{head}}}" if cut else head)
         severity, sqlstate = text_at(line, "error_severity"), text_at(line, "state_code")
         said = _read(line, severity, sqlstate) if _is_the_servers_own(line) else None

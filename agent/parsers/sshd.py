@@ -12,7 +12,12 @@ One attempt makes one event of its kind, whatever else sshd writes about it (see
 Left out, because another line says it already: `pam_unix(…): authentication failure`, `PAM 2 more authentication failures`,
 `Connection closed by invalid user U`, `Disconnecting …: Too many authentication failures`.
 
-A user name is the attacker's text and may hold ` from 192.0.2.1 port 22 ssh2`, so every form is read from its right end.
+A user name is the attacker's text and may hold ` from 192.0.2.1 port 22 ssh2`, so every form is read from its right end. Two
+things could take that end away, and both were seen: of a message only 500 characters reach syslog, and behind the address of a
+key stands its certificate's id, which whoever offers it writes himself (nobody has to trust the certificate for that).
+
+Never run sshd with `-e` or `-E`: a newline in a name is then a newline in the log, and what follows it a line of its own. The
+journal's sensor leaves such messages out; in a file they cannot be told from others.
 """
 
 from __future__ import annotations
@@ -56,8 +61,11 @@ _END: Final = r"(?: \[preauth\])?"
 
 _REPEATED: Final = re.compile(r"message repeated (\d{1,4}) times: \[ (.*)\]")
 _FOR: Final = rf"(?:Failed|Accepted) (?P<method>\S+) for (?P<invalid>invalid user )?{_FROM}{_PORT} ssh2"
-_TRIED: Final = re.compile(rf"{_FOR}(?:: [\w-]+ \S+)?{_END}")
-_TRIED_BY_CERTIFICATE: Final = re.compile(rf"{_FOR}: [\w-]+-CERT .*")
+_TRIED: Final = re.compile(rf"{_FOR}{_END}")
+_TRIED_BY_KEY: Final = re.compile(rf"{_FOR}(?:: .*)?")
+_BY_KEY: Final = ("Failed publickey ", "Failed hostbased ", "Accepted publickey ", "Accepted hostbased ")
+_CUT: Final = 500
+"""Characters; what is so long has lost its end on the way to syslog. Names, cut at 100 bytes, do not make a message so long."""
 _PAM: Final = re.compile(rf"(?:error: )?PAM: [^:]{{1,80}}? for (?P<invalid>illegal user )?{_FROM}{_END}")
 _INVALID: Final = re.compile(rf"Invalid user {_FROM}(?:{_PORT})?{_END}")
 _NOT_ALLOWED: Final = re.compile(rf"User {_FROM} not allowed because (?P<reason>.*?){_END}")
@@ -90,6 +98,8 @@ class Sshd:
 
 def _read(text: str) -> Said | None:
     word = text.partition(" ")[0]
+    if len(text) >= _CUT and not text.startswith(_BY_KEY):
+        return None
     if word in ("Failed", "Accepted"):
         return _tried(text, word)
     if word == "Invalid":
@@ -105,10 +115,7 @@ def _read(text: str) -> Said | None:
 
 
 def _tried(text: str, word: str) -> Said | None:
-    found = _TRIED.fullmatch(text)
-    if found is None and text.count(" ssh2") == 1:
-        # A certificate's key id is its owner's text too, and stands right of the address: believed only if nothing looks twice.
-        found = _TRIED_BY_CERTIFICATE.fullmatch(text)
+    found = _by_key(text) if text.startswith(_BY_KEY) else _TRIED.fullmatch(text)
     if found is None:
         return None
     if word == "Accepted":
@@ -116,6 +123,11 @@ def _tried(text: str, word: str) -> Said | None:
     if found["method"] in ("publickey", "none", "keyboard-interactive/pam"):
         return _said(PROBE, found, reason="refused")
     return _said(FAILURE, found, reason=_why(found))
+
+
+def _by_key(text: str) -> re.Match[str] | None:
+    """What stands behind the address may be its owner's text, and cut: believed only if nothing looks like an address twice."""
+    return _TRIED_BY_KEY.fullmatch(text) if text.count(" ssh2") == 1 else None
 
 
 def _why(found: re.Match[str] | None) -> str:

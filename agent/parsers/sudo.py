@@ -37,7 +37,7 @@ class Sudo:
         """One message without its syslog head."""
         user, colon, rest = text.strip().partition(" : ")
         rest, command_given, command = rest.partition("COMMAND=")
-        if not colon or not command_given or not user:
+        if not colon or not command_given or not user or rest.startswith("(command continued) "):  # a long one's further lines
             return None
         parts = [part for part in rest.split(" ; ") if part]
         fields: dict[str, Value] = {"user": user, "command": command}

@@ -2,7 +2,9 @@
 
 Any local user can log as `sshd` (`logger -t sshd …`), so SYSLOG_IDENTIFIER is never asked. A message is attributed by fields
 that journald takes from the kernel (systemd.journal-fields(7), "Trusted Journal Fields"): the process's name together with
-root's uid, or, where users run the program themselves as with sudo, with the path of a program that is setuid root.
+root's uid, or, where users run the program themselves as with sudo, with the path of a program that is setuid root. What came in
+on a service's standard output is never believed: journald makes an entry of each line there, and `sshd -e` writes a newline in a
+user's name as it is. Nor are the fields of a journal that another machine sent; its events are forgeable.
 
 Facts (systemd 252): `--lines=0` with a match loses the first entries, so the first start takes the last entry's cursor and
 goes on after it. Fields over 4 KiB are null without `--all`, and a MESSAGE that is no UTF-8 is a list of numbers.
@@ -27,11 +29,16 @@ from agent.event import Event
 from agent.streams.parser import LONGEST_RAW, Parser, discover_parsers
 from agent.streams.sensor import Backoff, Deliver, Outlet, sensor
 
-_FIELDS: Final = "MESSAGE,_COMM,_UID,_EXE"
-_LONGEST_ENTRY: Final = 1 << 20
+_FIELDS: Final = "MESSAGE,_COMM,_UID,_EXE,_TRANSPORT"
+_WHOLE: Final = ("syslog", "journal")
+"""The transports that carry one message as one entry, whatever is in it."""
+_LONGEST_ENTRY: Final = 64 << 10
+"""Bytes of JSON. A parser's longest message is a fourth of it even as a list of numbers; any local user can write longer ones."""
 _TURN: Final = 256 << 10
 _LIVED: Final = 60.0
 """Seconds; a journalctl that lived so long was no failed start."""
+_TOLD: Final = 30.0
+"""Seconds between two words of a sensor that has nothing to read."""
 
 
 @sensor
@@ -58,11 +65,12 @@ class Journald:
         known = discover_parsers()
         used = [known[name] for name in self.parsers]
         used = [one for one in used if wanted is None or any(kind.name in wanted for kind in one.kinds)]
-        if not used:
-            stop.wait()
-            return
-        where = [f"--directory={self.directory}"] if self.directory else []
-        reading = _Reading(used, where, Outlet(self.source, deliver), position or "")
+        outlet = Outlet(self.source, deliver)
+        while not used:
+            outlet.tell(ok=True, say="no policy names anything of the journal")
+            if stop.wait(_TOLD):
+                return
+        reading = _Reading(used, self.directory, outlet, position or "")
         backoff = Backoff()
         while not stop.is_set():
             started = time.monotonic()
@@ -75,10 +83,12 @@ class Journald:
 class _Reading:
     """One run: what is asked of journalctl, how far we are, and where the events go."""
 
-    def __init__(self, parsers: Sequence[Parser], where: Sequence[str], outlet: Outlet, position: str) -> None:
+    def __init__(self, parsers: Sequence[Parser], directory: str, outlet: Outlet, position: str) -> None:
         self._by_program = {program: one for one in parsers for program in one.programs}
+        where = [f"--directory={directory}"] if directory else []
         self._command = ["journalctl", "--no-pager", "--output=json", *where]
         self._outlet, self._position = outlet, position
+        self._foreign = bool(directory) and not _is_this_machines(Path(directory))
         self._begun = bool(position)
         self._trouble = ""
 
@@ -147,14 +157,14 @@ class _Reading:
         seen = time.time()
         events = []
         for line in lines:
-            entry = _loaded(line)
+            entry = _loaded(line) if len(line) <= _LONGEST_ENTRY else {}
             events += self._events(entry, seen)
             self._position = str(entry.get("__CURSOR", self._position))
         self._outlet.send(events, self._position, lines=len(lines), size=len(data))
 
     def _events(self, entry: Mapping[str, Any], seen: float) -> list[Event]:
         program, uid, exe = entry.get("_COMM"), entry.get("_UID"), entry.get("_EXE")
-        one = self._by_program.get(program) if isinstance(program, str) else None
+        one = self._by_program.get(program) if isinstance(program, str) and entry.get("_TRANSPORT") in _WHOLE else None
         by_root = uid == "0"
         by_user = isinstance(exe, str) and exe.rpartition("/")[2] == program and _is_setuid_root(exe)
         text = _text(entry.get("MESSAGE"))
@@ -164,7 +174,9 @@ class _Reading:
         if said is None:
             return []
         ts = int(entry.get("__REALTIME_TIMESTAMP", 0)) / 1e6
-        event = Event(said.kind, seen, said.fields, self._outlet.source, ts, text[:LONGEST_RAW], forgeable=not by_root)
+        event = Event(
+            said.kind, seen, said.fields, self._outlet.source, ts, text[:LONGEST_RAW], forgeable=not by_root or self._foreign
+        )
         return [event] * said.times
 
 
@@ -193,6 +205,20 @@ def _is_setuid_root(exe: str) -> bool:
     except OSError:
         return False
     return state.st_uid == 0 and bool(state.st_mode & stat.S_ISUID)
+
+
+def _is_this_machines(directory: Path) -> bool:
+    """True for where this machine's journald writes: /var/log/journal/MACHINE-ID, with .NAME for a journal namespace.
+
+    What systemd-journal-remote was sent lies elsewhere, and whoever sent it chose every field. Without a directory journalctl
+    reads this machine's alone.
+    """
+    try:
+        machine = Path("/etc/machine-id").read_text(encoding="ascii").strip()
+    except (OSError, UnicodeDecodeError):
+        return False
+    at = directory.resolve()
+    return bool(machine) and at.name.partition(".")[0] == machine and str(at.parent) in ("/var/log/journal", "/run/log/journal")
 
 
 def _environment() -> dict[str, str]:

@@ -93,7 +93,9 @@ class _Reading:
             say = f"cannot read {self._path}: no such file; it will be read from its start when it appears"
             self._outlet.tell(ok=False, say=say)
         else:
-            self._outlet.tell(ok=True, say=self._wake.why_slow or f"reads {self._path}", lag=self._follower.lag)
+            say = self._wake.why_slow or f"reads {self._path}"
+            forgotten = sum(meter.forgotten for _, meter in self._scan.meters)
+            self._outlet.tell(ok=True, say=say, lag=self._follower.lag, forgotten=forgotten)
 
     def _cannot(self, error: OSError, stop: threading.Event) -> None:
         hint = (

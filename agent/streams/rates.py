@@ -55,6 +55,8 @@ class Meter:
         self._source, self._every, self._wanted = source, every, wanted
         self._since = 0.0
         self._told: set[bytes] = set()
+        self.forgotten = 0
+        """Clients and sites that were let go, though they had not been told of yet: there were too many at once."""
         self._clear()
 
     def _clear(self) -> None:
@@ -67,8 +69,10 @@ class Meter:
         for (client, site, status), times in tally.hits.items():
             _count(self._clients, client, times, status >= b"400")
             _count(self._sites, site, times, status >= b"500")
+        counted = len(self._clients) + len(self._sites)
         self._clients = _busiest(self._clients, _MOST_CLIENTS)
         self._sites = _busiest(self._sites, _MOST_SITES)
+        self.forgotten += counted - len(self._clients) - len(self._sites)
         self._first = self._first or tally.first
         self._last = max(self._last, tally.last)
 

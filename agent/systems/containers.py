@@ -86,6 +86,11 @@ class Containers(Isolation):
         super().__init__(Docker(socket, within.total_seconds()), protected_label)
         self._counts = RestartCounts()
 
+    def population(self) -> Mapping[str, Sequence[str]]:
+        """The containers that run now, by id."""
+        with self._docker.to("count the containers") as api:
+            return {"container": [one["Id"] for one in api.containers()]}
+
     # Reading ----------------------------------------------------------------------------------------------------------------
 
     def together(self, container: str, *, to_change: bool = False) -> Together:
@@ -111,6 +116,16 @@ class Containers(Isolation):
             ours = known or kernel.marked(group.key, PAUSED)
             paused = tuple(one.who.id for one in found if one.state == "paused" and not ours)
             return Together(group, found, bool(shared), any(kernel.group_of(one) is None for one in shared), paused)
+
+    def gateways(self) -> list[tuple[str, str]]:
+        """The gateway of every network with the network's name: docker-proxy has containers see it in place of the client.
+
+        Raises:
+            CannotReach: docker does not say.
+        """
+        with self._docker.to("list docker's networks") as api:
+            configured = [(one["Name"], one.get("IPAM", {}).get("Config") or ()) for one in api.networks()]
+        return [(each["Gateway"].partition("/")[0], name) for name, every in configured for each in every if each.get("Gateway")]
 
     def holds(self, verify: Call) -> bool:
         """Whether what a verify asks for holds whole, now.

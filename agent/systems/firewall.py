@@ -13,13 +13,14 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import timedelta
-from ipaddress import IPv4Network, IPv6Network, collapse_addresses
+from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, collapse_addresses
 from itertools import groupby
 from typing import Final, Literal
 
-from agent.action import Answer, Call, CannotReach, System, call
+from agent.action import Adopted, Answer, Call, CannotReach, System, call
 from agent.schema import Address, Duration, Port
-from agent.systems import ruleset
+from agent.systems import ruleset, sock_diag
+from agent.systems.firewall_adopt import adopted
 from agent.systems.firewall_events import Foreign, listen
 from agent.systems.firewall_table import Table
 from agent.systems.meter import MOST_METERS
@@ -33,6 +34,7 @@ __all__ = ["Firewall", "Foreign", "Held"]
 
 _TRIES: Final = 16
 _CROWDED: Final = f"{MOST_METERS} different limits are in force; lift one of them first"
+_COUNT_EVERY: Final = 10.0
 _FRESH: Final = 0.001
 """Seconds for which a look at the generation counts as now: less than any other program needs to start."""
 
@@ -48,6 +50,8 @@ class Firewall(System):
     def __init__(self, through: Literal["netlink", "nft"] = "netlink") -> None:
         self._lock = threading.RLock()
         self._table = Table(through)
+        self._clients: Sequence[IPv4Address | IPv6Address] = ()
+        self._counted = float("-inf")
 
     # What can be called ------------------------------------------------------------------------------------------------
 
@@ -122,6 +126,20 @@ class Firewall(System):
         """
         with self._lock:
             return self._table.held()
+
+    def population(self) -> Mapping[str, Sequence[IPv4Address | IPv6Address]]:
+        """Who is connected to this host now, as far as it is looked at (every ten seconds at most, 4,096 connections)."""
+        if time.monotonic() - self._counted >= _COUNT_EVERY:
+            self._counted = time.monotonic()
+            try:
+                self._clients = sorted(sock_diag.clients(), key=str)
+            except OSError as error:
+                raise CannotReach(f"cannot count the clients of this host: {error}") from error
+        return {"client": self._clients}
+
+    def adopt(self) -> list[Adopted]:
+        """Every block and limit that the kernel holds, with its undo."""
+        return list(adopted(self.held()))
 
     def ready(self) -> str:
         """Nothing when the agent can write the ruleset; else a sentence that says why not, and the mend."""

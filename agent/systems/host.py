@@ -23,10 +23,14 @@ _RESOLVERS: Final = ("/etc/resolv.conf", "/run/systemd/resolve/resolv.conf")
 
 @dataclass(frozen=True, slots=True)
 class Lifeline:
-    """A network that no plan may touch, and what it is, for the refusal: `a gateway of this host, on eth0`."""
+    """A network that no plan may touch, and what it is, for the refusal: `a gateway of this host, on eth0`.
+
+    It is not `sure` where a stranger could have brought it about, by connecting.
+    """
 
     network: IPv4Network | IPv6Network
     why: str
+    sure: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,7 +88,8 @@ class Host(System):
         logged_in = self._logged_in() if connected else None
         for peer, port in connected:
             if logged_in is None:
-                yield _line(peer, f"connected to ssh port {port}, and this host keeps no list of who is logged in")
+                why = f"connected to ssh port {port}, and this host keeps no list of who is logged in"
+                yield Lifeline(ipaddress.ip_network(peer), why, sure=False)
             elif peer in logged_in:
                 yield _line(peer, f"logged in over ssh, on port {port}")
 

@@ -12,6 +12,7 @@ from typing import Final
 
 ESTABLISHED: Final = 1
 """TCP_ESTABLISHED of include/net/tcp_states.h; the hexadecimal 01 of /proc/net/tcp."""
+LISTEN: Final = 10
 MOST_PEERS: Final = 4096
 _NETLINK_SOCK_DIAG: Final = 4
 _SOCK_DIAG_BY_FAMILY: Final = 20
@@ -19,6 +20,7 @@ _REQUEST_DUMP: Final = 0x301  # NLM_F_REQUEST | NLM_F_DUMP
 _ERROR, _DONE = 2, 3  # NLMSG_ERROR, NLMSG_DONE
 _HEADER: Final = struct.Struct("=IHHII")
 _ASKED: Final = struct.Struct("=BBBxI2s46x")  # inet_diag_req_v2: family, protocol, extensions, states, source port, …
+_LOCAL: Final = 16 + 4
 _REMOTE: Final = 16 + 4 + 4 + 16
 """Where idiag_dst stands in a reply: after the header, four bytes of inet_diag_msg, two ports, and idiag_src."""
 
@@ -40,8 +42,25 @@ def peers(port: int) -> set[Peer]:
     return {plain(peer) for peer in found}
 
 
+def clients() -> set[Peer]:
+    """Who has a connection to a TCP port that this host listens on, loopback left out; of 4,096 connections at most.
+
+    Raises:
+        OSError: the kernel does not say.
+    """
+    families = (socket.AF_INET, socket.AF_INET6)
+    listening = {port for family in families for port, _ in _sockets(family, 0, LISTEN)}
+    found = {plain(peer) for family in families for port, peer in _sockets(family, 0, ESTABLISHED) if port in listening}
+    return {one for one in found if not one.is_loopback}
+
+
 def _dump(family: int, port: int) -> Iterator[Peer]:
-    asked = _ASKED.pack(family, socket.IPPROTO_TCP, 0, 1 << ESTABLISHED, port.to_bytes(2, "big"))
+    return (peer for _, peer in _sockets(family, port, ESTABLISHED))
+
+
+def _sockets(family: int, port: int, state: int) -> Iterator[tuple[int, Peer]]:
+    """Local port and remote address of each socket in a state; `port` 0 stands for every one."""
+    asked = _ASKED.pack(family, socket.IPPROTO_TCP, 0, 1 << state, port.to_bytes(2, "big"))
     size = 4 if family == socket.AF_INET else 16
     count = 0
     with socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, _NETLINK_SOCK_DIAG) as netlink:
@@ -54,7 +73,7 @@ def _dump(family: int, port: int) -> Iterator[Peer]:
                 if kind == _DONE or count == MOST_PEERS:
                     return
                 count += 1
-                yield ipaddress.ip_address(message[_REMOTE : _REMOTE + size])
+                yield int.from_bytes(message[_LOCAL : _LOCAL + 2], "big"), ipaddress.ip_address(message[_REMOTE : _REMOTE + size])
 
 
 def _messages(data: bytes) -> Iterator[tuple[int, bytes]]:

@@ -109,6 +109,10 @@ class Watch:
                     store.copy_key(known, key, now)
         return other
 
+    def shift(self, by: float) -> None:
+        """The host's clock was set by so many seconds; ours goes on as if it had not been."""
+        self._behind -= by
+
     def _steady(self, now: float) -> float:
         """A time that never goes back. When the host's clock is set back, ours goes on from where it was."""
         now += self._behind

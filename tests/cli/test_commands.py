@@ -39,7 +39,8 @@ ALL = dict(commands(root))
 def test_there_is_a_command_for_everything_an_operator_does() -> None:
     names = {" ".join(path) for path in ALL}
 
-    assert names >= {"run", "status", "do", "block", "limit", "undo", "why", "pause", "resume", "reload", "doctor", "init"}
+    assert names >= {"run", "status", "do", "block", "limit", "undo", "why", "resume", "reload", "doctor", "init"}
+    assert names >= {"pause begin", "pause list", "silence begin", "silence list", "silence end"}
     assert names >= {f"policy {one}" for one in ("check", "test", "explain", "schema", "list", "mode")}
     assert names >= {f"evidence {one}" for one in ("verify", "export", "show")}
     assert names >= {f"events {one}" for one in ("list", "tail", "kinds", "show")}

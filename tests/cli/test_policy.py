@@ -47,7 +47,7 @@ def test_policies_without_a_mistake_pass(place: Path) -> None:
     said = policy(place, "check")
 
     assert (said.code, said.out) == (Exit.DONE, "")
-    assert said.err == "1 policy: no mistake, 0 warnings\n"
+    assert said.err.startswith("1 policy: no mistake, 0 warnings\n")
 
 
 def test_every_mistake_is_told_with_its_place_and_counted(place: Path) -> None:
@@ -64,7 +64,7 @@ def test_every_mistake_is_told_with_its_place_and_counted(place: Path) -> None:
     assert "bad.yaml:3:11: error: `P9`" in said.out
     assert "bad.yaml:6:25: error: no list is called `ofice`" in said.out
     assert "bad.yaml:8:20: error: `$src.ipp`" in said.out
-    assert said.err == "3 mistakes in 2 files, 0 warnings\n"
+    assert said.err.startswith("3 mistakes in 2 files, 0 warnings\n")
 
 
 def test_mistakes_as_json_have_line_column_and_hint(place: Path) -> None:

@@ -147,7 +147,7 @@ def test_a_path_is_relative_to_the_file_it_stands_in() -> None:
 
 
 def test_a_limit_that_is_not_given_is_the_usual_one() -> None:
-    assert config(WHOLE).limits == Limits(Rate(20, timedelta(minutes=1)), 7, LIMITS.cooldown)
+    assert config(WHOLE).limits == Limits(Rate(20, timedelta(minutes=1)), 7, LIMITS.cooldown, share=LIMITS.share)
 
 
 def test_policies_may_name_the_lists() -> None:

@@ -193,7 +193,7 @@ def test_a_sequence_binds_a_field_of_any_of_its_parts() -> None:
 def test_forever_is_taken_where_a_person_ends_it() -> None:
     made = policy(HEAD + SSH + "then:\n  - block_ip: {ip: $src.ip, ttl: forever}\nrecover: {after: manual}\n")
 
-    assert (made.recover, made.then[0].literal["ttl"].first) == ("manual", None)
+    assert (made.recover.after, made.then[0].literal["ttl"].first) == ("manual", None)
 
 
 def test_the_digest_is_that_of_the_documents_own_text() -> None:

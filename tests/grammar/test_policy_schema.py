@@ -92,7 +92,7 @@ def test_every_seeded_mistake_of_structure_is_announced_as_one() -> None:
 
 def test_a_key_that_comes_later_is_not_offered() -> None:
     assert {"notify", "escalate", "incident"} & SCHEMA["properties"].keys() == set()
-    assert SCHEMA["properties"]["recover"]["properties"].keys() == {"after"}
+    assert SCHEMA["properties"]["recover"]["properties"].keys() == {"after", "release", "watch"}
 
 
 # Accepted ---------------------------------------------------------------------------------------------------------------
@@ -153,7 +153,10 @@ SEVERAL = {
     "tags": st.just("[ssh, 22]"),
     "owner": WORDS,
     "guard": maps({}, {"max": st.just("20 per 10m"), "max_active": st.sampled_from(["5", '"5"']), "never": st.just("[office]")}),
-    "recover": st.sampled_from(["{after: ttl}", "{after: manual}", "{}"]),
+    "recover": st.sampled_from(
+        ["{after: ttl}", "{after: manual}", "{}", "{after: quiet 10m, watch: 1h}", "{release: 25% every 5m}"]
+        + ["{release: limit 10m at 20/s then observe 10m}", '{release: "limit 10m, observe 10m"}', "{release: observe 90s}"]
+    ),
     "examples": EVENTS.map(lambda event: f"[{{title: 1, events: [{event}], expect: [finding]}}]"),
 }
 POLICIES = st.fixed_dictionaries({"severity": st.just("P2"), "when": one_or_list(CLAUSES)}, optional=SEVERAL)

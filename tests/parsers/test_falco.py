@@ -15,7 +15,6 @@ from agent.streams.parser import Scan, discover_parsers
 
 CORPUS = Path(__file__).parent.parent / "corpus"
 SEEN = 1795413700.0
-INJECTED = [line for line in (CORPUS / "falco.injection").read_text().splitlines() if not line.startswith("#")]
 
 
 def scanned(text: str) -> list[Event]:
@@ -69,14 +68,6 @@ def test_every_field_is_one_that_the_kind_declares() -> None:
     events = scanned((CORPUS / "falco.log").read_text().rstrip("\n"))
 
     assert {name for one in events for name in one.fields} <= set(ALERT.fields)
-
-
-@pytest.mark.parametrize("line", INJECTED)
-def test_the_text_of_a_process_chooses_neither_rule_nor_container_nor_address(line: str) -> None:
-    (event,) = scanned(line)
-
-    assert (event.fields["rule"], event.fields["container.id"]) == ("Real", "28c0c7a20575")
-    assert not {"src.ip", "dst.ip"} & set(event.fields)
 
 
 @pytest.mark.parametrize(

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import time
 from datetime import UTC, datetime
 from typing import Any
 
@@ -108,22 +107,6 @@ def test_numbers_that_are_none_are_zero(value: object) -> None:
 
     assert said is not None
     assert (said.fields["bytes"], said.fields["seconds"]) == (0, 0.0)
-
-
-@pytest.mark.parametrize("make", [combined, in_json], ids=["combined", "json"])
-@pytest.mark.parametrize("filling", ['"', " ", "[", "x", '\\"', ' [" ', "1.1.1.1 "])
-def test_no_line_of_sixty_four_kilobytes_costs_five_milliseconds(make: Any, filling: str) -> None:
-    line = (make().rstrip("\n") + filling * (60000 // len(filling)), filling * (60000 // len(filling)))
-
-    best = min(_seconds(one) for one in line for _ in range(3))
-
-    assert best < 0.005
-
-
-def _seconds(line: str) -> float:
-    started = time.perf_counter()
-    read(line)
-    return time.perf_counter() - started
 
 
 # Rates ------------------------------------------------------------------------------------------------------------------

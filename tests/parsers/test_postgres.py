@@ -25,10 +25,8 @@ from agent.streams.parser import Scan, discover_parsers
 from tests.needs import need_root
 from tests.postgres import Server, programs
 
-CORPUS = Path(__file__).parent.parent / "corpus"
 SEEN = 1795413700.0
 KINDS = {one.name: one for one in (AUTH_FAILURE, CONNECTIONS_FULL, CORRUPTION, DISK_FULL, PANIC)}
-INJECTED = [line for line in (CORPUS / "postgres.injection").read_text().splitlines() if not line.startswith("#")]
 HBA = """
 local all postgres trust
 host all limited 127.0.0.1/32 trust
@@ -263,13 +261,6 @@ def test_every_field_is_one_that_the_kind_declares(server: Logging) -> None:
 
 
 # Without a server -------------------------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize("line", INJECTED)
-def test_no_text_whatever_chooses_address_or_kind(line: str) -> None:
-    events = scanned(line.encode() + b"\n")
-
-    assert [(one.kind, one.fields["src.ip"]) for one in events] == [("postgres.auth.failure", "203.0.113.7")]
 
 
 def test_a_line_cut_off_in_its_statement_is_read_all_the_same() -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from pathlib import Path
 
 import pytest
@@ -15,7 +14,6 @@ from agent.streams.parser import Scan, discover_parsers
 CORPUS = Path(__file__).parent.parent / "corpus"
 SEEN = 1795413700.0  # 2026-11-23T06:01:40Z
 REAL = "203.0.113.7"
-INJECTED = [line for line in (CORPUS / "sshd.injection").read_text().splitlines() if not line.startswith("#")]
 
 
 def scanned(text: str) -> list[Event]:
@@ -61,19 +59,6 @@ def test_one_wrong_password_for_an_unknown_user_is_one_failure() -> None:
     kinds = [event.kind for line in lines for event in message(line)]
 
     assert sorted(kinds) == ["auth.ssh.failure", "auth.ssh.invalid_user"]
-
-
-@pytest.mark.parametrize("line", INJECTED)
-def test_the_attackers_text_never_chooses_the_address(line: str) -> None:
-    events = message(line)
-
-    assert [one.fields["src.ip"] for one in events if one.fields["src.ip"] != REAL] == []
-
-
-def test_the_injection_corpus_is_read_and_not_just_dropped() -> None:
-    read = [line for line in INJECTED if message(line)]
-
-    assert len(read) >= len(INJECTED) - 6
 
 
 NAMES = st.one_of(
@@ -130,37 +115,6 @@ def test_no_message_whatever_makes_the_parser_raise(text: str) -> None:
         "error: PAM: ",
     ):
         read(word + text)
-
-
-FILLINGS = [
-    " from ",
-    " port ",
-    "x",
-    " from 1.1.1.1 port 1 ssh2",
-    ":",
-    " for ",
-    " not allowed because ",
-    " from aaaaaaaa",
-    " a",
-    " 1.1.1.1",
-]
-WORDS = ["Failed a for ", "Accepted ", "Invalid user ", "User ", "error: PAM: ", "Disconnected from authenticating user "]
-
-
-@pytest.mark.parametrize("filling", FILLINGS)
-@pytest.mark.parametrize("word", WORDS)
-def test_no_line_costs_five_milliseconds(word: str, filling: str) -> None:
-    line = word + filling * (4000 // len(filling))
-
-    best = min(_seconds(line) for _ in range(3))
-
-    assert best < 0.005
-
-
-def _seconds(line: str) -> float:
-    started = time.perf_counter()
-    message(line)
-    return time.perf_counter() - started
 
 
 @pytest.mark.parametrize(

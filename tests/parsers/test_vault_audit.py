@@ -23,10 +23,8 @@ from agent.parsers.vault_audit import AUTH_FAILURE, DENIED
 from agent.streams.parser import Scan, discover_parsers
 from tests.needs import need
 
-CORPUS = Path(__file__).parent.parent / "corpus"
 SEEN = 1795413700.0
 ROOT = "the-root-of-a-test"
-INJECTED = [line for line in (CORPUS / "vault_audit.injection").read_text().splitlines() if not line.startswith("#")]
 
 
 def scanned(text: str) -> list[Event]:
@@ -207,14 +205,6 @@ def test_every_field_is_one_that_the_kind_declares(bao: Bao, bob: Any) -> None:
 
     assert set(failure.fields) <= set(AUTH_FAILURE.fields)
     assert set(denied.fields) <= set(DENIED.fields)
-
-
-@pytest.mark.parametrize("line", INJECTED)
-def test_no_text_of_a_client_chooses_address_or_entity(line: str) -> None:
-    events = scanned(line + "\n")
-
-    assert [one.fields["src.ip"] for one in events] == ["203.0.113.7"]
-    assert {one.fields.get("entity", "") for one in events} <= {"48f1f22e-bdbb-84bb-ccea-a08f7a5fdb38", ""}
 
 
 @pytest.mark.parametrize(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import queue
 import shutil
+import socket
 import subprocess
 import threading
 import time
@@ -77,12 +78,17 @@ class Journal:
             time.sleep(0.02)  # journald tells only systemd that it is ready
         raise AssertionError(f"{JOURNALD} did not make its journal in any of {places}")
 
-    def say(self, message: bytes, *, comm: str, uid: int = 0, more: bytes = b"") -> None:
-        """Log from a process of this name and user."""
+    def say(self, message: bytes, *, comm: str, uid: int = 0, more: bytes = b"", become_root: bool = False) -> None:
+        """Log from a process of this name and user, or of a user who is root in a namespace of his own."""
         script = (
             "import ctypes, os, socket, sys\n"
             "ctypes.CDLL(None).prctl(15, sys.argv[1].encode())\n"  # PR_SET_NAME
             "os.setresuid(*[int(sys.argv[2])] * 3)\n"
+            "if sys.argv[4:]:\n"
+            "    ctypes.CDLL(None).prctl(4, 1)\n"  # PR_SET_DUMPABLE: after the change of user /proc/self is root's
+            "    assert ctypes.CDLL(None).unshare(0x10000000) == 0\n"  # CLONE_NEWUSER
+            "    open('/proc/self/uid_map', 'w').write('0 ' + sys.argv[2] + ' 1')\n"
+            "    assert os.getuid() == 0\n"
             "out = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)\n"
             "out.connect(sys.argv[3])\n"
             "out.send(sys.stdin.buffer.read())\n"
@@ -90,7 +96,20 @@ class Journal:
         length = len(message).to_bytes(8, "little")
         entry = b"MESSAGE\n" + length + message + b"\nSYSLOG_IDENTIFIER=sshd\n" + more
         command = [shutil.which("python3") or "python3", "-c", script, comm, str(uid), str(self._sockets / "socket")]
+        command += ["root"] if become_root else []
         subprocess.run(command, input=entry, check=True, timeout=10)
+
+    def text(self) -> bytes:
+        """All messages."""
+        command = ["journalctl", f"--directory={self.directory}", "--output=cat", "--no-pager"]
+        return subprocess.run(command, check=True, timeout=10, capture_output=True).stdout
+
+    def stream(self) -> socket.socket:
+        """What systemd gives a service as its standard error: journald makes an entry of each line."""
+        made = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        made.connect(str(self._sockets / "stdout"))
+        made.sendall(b"sshd\n\n6\n0\n0\n0\n0\n")
+        return made
 
     @contextmanager
     def say_by(self, program: Path, message: bytes, *, uid: int) -> Iterator[None]:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import shutil
+import subprocess
 import tempfile
 import time
+from contextlib import closing
 from pathlib import Path
 
 import psutil
@@ -12,8 +14,12 @@ import pytest
 
 from agent.sensors.journald import Journald
 from agent.streams.sensor import Batch
+from tests.needs import need
+from tests.parsers.hostile_ssh import Sshd
+from tests.postgres import eventually
 from tests.sensors.conftest import Journal, Running, Start
 
+FORGED = b"Failed password for root from 6.6.6.6 port 22 ssh2"
 FAILED = b"Failed password for %b from 203.0.113.7 port 22 ssh2"
 
 
@@ -57,6 +63,61 @@ def test_forged_messages_give_nothing(journal: Journal, sensor: Journald, start:
     journal.say(FAILED % b"real", comm="sshd-session")
 
     assert users(failure(running)) == ["real"]
+
+
+def test_roots_number_inside_a_users_own_namespace_gives_nothing(journal: Journal, sensor: Journald, start: Start) -> None:
+    running = start(sensor)
+    begun(running)
+
+    journal.say(FAILED % b"namespace", comm="sshd", uid=65534, become_root=True)
+    journal.say(FAILED % b"real", comm="sshd")
+
+    assert users(failure(running)) == ["real"]
+
+
+def test_an_entry_with_two_messages_or_two_lines_gives_nothing(journal: Journal, sensor: Journald, start: Start) -> None:
+    running = start(sensor)
+    begun(running)
+
+    journal.say(FAILED % b"first", comm="sshd", more=b"MESSAGE=" + FAILED % b"second" + b"\n")
+    journal.say(b"Failed password for x\n" + FAILED % b"line", comm="sshd")
+    journal.say(FAILED % b"real", comm="sshd")
+
+    assert users(failure(running)) == ["real"]
+
+
+def test_a_newline_in_a_users_name_makes_no_event_where_sshd_writes_to_its_standard_error(
+    journal: Journal, sensor: Journald, start: Start, tmp_path: Path
+) -> None:
+    running = start(sensor)
+    begun(running)
+    with journal.stream() as stream:
+        sshd = Sshd(tmp_path, "127.0.0.1", "-e", stderr=stream)
+
+    with closing(sshd):
+        sshd.guess("127.0.0.7", b"x\n" + FORGED + b"\n")
+        eventually(lambda: b"\n" + FORGED + b"\n" in journal.text())  # journald did make an entry of it, with root's uid
+        journal.say(FAILED % b"real", comm="sshd")
+        seen = failure(running)
+
+    assert [event.fields["src.ip"] for event in seen.events if "src.ip" in event.fields] == ["203.0.113.7"]
+
+
+def test_what_another_machine_sent_is_forgeable_whatever_it_says_of_itself(start: Start, tmp_path: Path) -> None:
+    remote = need("/lib/systemd/systemd-journal-remote", "systemd-journal-remote")
+    machine, boot = Path("/etc/machine-id").read_text().strip(), "1" * 32
+    trusted = f"_COMM=sshd\n_UID=0\n_EXE=/usr/sbin/sshd\n_TRANSPORT=syslog\n_BOOT_ID={boot}\n_MACHINE_ID={machine}\n"
+    entry = f"__REALTIME_TIMESTAMP={int(time.time() * 1e6)}\n__MONOTONIC_TIMESTAMP=1\n{trusted}MESSAGE={FORGED.decode()}\n\n"
+    here = tmp_path / machine
+    here.mkdir()
+    running = start(Journald(parsers=("sshd",), directory=str(here)))
+    begun(running)
+
+    command = [remote, "-o", str(here / "remote-evil.journal"), "-"]
+    subprocess.run(command, input=entry.encode(), check=True, timeout=10, capture_output=True)
+    (event,) = failure(running).events
+
+    assert (event.fields["src.ip"], event.forgeable) == ("6.6.6.6", True)
 
 
 def test_a_program_of_the_right_name_that_is_not_setuid_root_gives_nothing(

@@ -159,7 +159,7 @@ def test_back_pressure_loses_nothing(log: Path) -> None:
 
 def test_an_unknown_parser_is_refused_with_those_there_are() -> None:
     with pytest.raises(
-        ValueError, match=r"cannot read with `nginz`: no such parser; there are falco, nginx, postgres, sshd, sudo, "
+        ValueError, match=r"cannot read with `nginz`: no such parser; there are canary, falco, nginx, postgres, sshd, sudo, "
     ):
         Logfile(path="/x", parsers=("nginz",))
 

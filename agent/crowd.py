@@ -1,0 +1,206 @@
+"""More targets than a policy may act on: one incident for all of them, one rung up, and what the policy does then. Pure.
+
+A stranger chooses how many targets there are. So a policy opens at most as many incidents as it may act on, and what comes
+beyond that is told in one incident, never one by one, and never not at all.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from collections import deque
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any, Final
+
+from agent.action import Change
+from agent.event import Event
+from agent.guard import ALLOWED, Network, Tally, Verdict, addresses, within
+from agent.messages import Run
+from agent.policy import Limits, Policy, Severity
+from agent.runs import begun
+from agent.state import would_be
+from agent.turn import Agent, Turn
+from agent.watching.watch import Hit
+
+MANY: Final = "many targets"
+"""The target of the one incident."""
+TELL_EVERY: Final = 60.0
+"""Seconds between two records about it."""
+NAMED: Final = 10
+"""Targets that it names, the latest."""
+SEEN: Final = 600.0
+"""Seconds for which somebody who was connected counts as a client."""
+MOST_CLIENTS: Final = 100_000
+FLOOR: Final[Mapping[str, int]] = {"client": 20, "container": 1}
+"""A share of them counts only beyond so many: the half of three is no measure."""
+_NOBODY: Final = Event("", 0.0, {})
+"""What a run is about that is about all of them: no single event."""
+_UP: Final[Mapping[Severity, Severity]] = {"P3": "P2", "P2": "P1", "P1": "P0", "P0": "P0"}
+
+
+@dataclass
+class Crowd:
+    """What came beyond the limit of one policy since the last record about it."""
+
+    more: int = 0
+    latest: deque[str] = field(default_factory=lambda: deque(maxlen=NAMED))
+    told: float = float("-inf")
+
+
+# One incident for all ---------------------------------------------------------------------------------------------------
+
+
+def crowded(turn: Turn, policy: Policy) -> str:
+    """Why another target of this policy opens no incident of its own; empty while it may."""
+    limit, whose = policy.guard.max, "this policy"
+    if limit is None:
+        limit, whose = turn.agent.settings.limits.max, "agent.yaml"
+    opened = turn.agent.state.opened.get(policy.name)
+    if limit is None or not opened or len(opened) < limit.most:
+        return ""
+    recent = len(opened) - bisect_right(opened, turn.now - limit.span.total_seconds())
+    return f"{recent} targets were found, and {whose} allows {limit}" if recent >= limit.most else ""
+
+
+def gather(turn: Turn, hit: Hit, target: str, because: str) -> Run | None:
+    """Count a target that is too many; about once a minute it is told, with the run of the policy's overflow steps."""
+    policy, agent = hit.policy, turn.agent
+    crowd = agent.crowds.setdefault(policy.name, Crowd())
+    crowd.more += 1
+    if target not in crowd.latest:
+        crowd.latest.append(target)
+    agent.still[policy.name, MANY] = turn.now
+    if turn.now - crowd.told < TELL_EVERY:
+        return None
+    known = agent.state.incident_for(policy.name, MANY)
+    incident = known.id if known else f"INC-{agent.state.last_incident + 1}"
+    said = f"{because}; {crowd.more} more findings, the latest about {', '.join(crowd.latest)}"
+    turn.note("finding", _finding(hit, said, agent), incident=incident)
+    agent.crowds[policy.name] = Crowd(latest=crowd.latest, told=turn.now)
+    return overflow(turn, policy, incident, said)
+
+
+def _finding(hit: Hit, because: str, agent: Agent) -> dict[str, Any]:
+    policy = hit.policy
+    return {
+        "policy": policy.name,
+        "digest": policy.digest,
+        "title": f"{policy.title or policy.name}: more than it may act on",
+        "severity": _UP[policy.severity],
+        "target": MANY,
+        "because": because,
+        "mode": agent.mode(policy),
+        "source": hit.event.source,
+        "event": {},
+        "steps": 0,
+        "later": 0,
+        "evidence": [hit.event.raw] if hit.event.raw else [],
+        "sources": [hit.event.source],
+        "forgeable": hit.event.forgeable,
+    }
+
+
+def overflow(turn: Turn, policy: Policy, incident: str, because: str) -> Run | None:
+    """The run of what the policy does when it has too many targets: a limit for a whole service, say. None while that stands."""
+    state = turn.agent.state
+    if not policy.guard.overflow or (policy.name, MANY) in turn.agent.running:
+        return None
+    known = state.incidents.get(incident)
+    if known and any((one := state.mitigations.get(name)) and one.active for name in known.mitigations):
+        return None
+    run = begun(turn, policy, incident, MANY, because)
+    return run._replace(steps=policy.guard.overflow, over=True, event=_NOBODY)
+
+
+# A share of what there is -----------------------------------------------------------------------------------------------
+
+
+def learn(agent: Agent, population: Mapping[str, Sequence[Any]], now: float) -> None:
+    """Remember who was connected a moment ago: whoever is cut off then is no longer there to be counted."""
+    if "client" not in population:
+        return
+    clients = agent.clients
+    for one in population["client"]:
+        clients.pop(one, None)
+        clients[one] = now
+    while clients and (len(clients) > MOST_CLIENTS or now - next(iter(clients.values())) > SEEN):
+        del clients[next(iter(clients))]
+
+
+def share(turn: Turn, limits: Limits, changes: Sequence[Change], population: Mapping[str, Sequence[Any]], whose: str) -> Verdict:
+    """Whether so much of what there is may be touched: of the clients that are connected, of the containers that run."""
+    if limits.share is None:
+        return ALLOWED
+    if containers := population.get("container"):
+        verdict = _containers(turn, limits.share, changes, len(containers), whose)
+        if not verdict.allowed:
+            return verdict
+    return _clients(turn, limits.share, changes, whose) if turn.agent.clients else ALLOWED
+
+
+def _containers(turn: Turn, most: float, changes: Sequence[Change], running: int, whose: str) -> Verdict:
+    held = turn.agent.state.mitigations.values()
+    touched = {name for one in held if one.active for name in one.change.touches if name.startswith("container ")}
+    touched |= {name for change in changes for name in change.touches if name.startswith("container ")}
+    return _verdict(len(touched), running, most, "container", f"containers, and {whose} allows")
+
+
+def _clients(turn: Turn, most: float, changes: Sequence[Change], whose: str) -> Verdict:
+    clients, cut = turn.agent.clients, turn.agent.cut
+    hit = {one for change in changes for network in addresses(change.apply) for one in _within(network, clients)}
+    if not hit:
+        return ALLOWED
+    for one in [one for one, until in cut.items() if until <= turn.now]:
+        del cut[one]
+    verdict = _verdict(len(hit | cut.keys()), len(clients.keys() | cut.keys()), most, "client", f"clients, and {whose} allows")
+    if verdict.allowed:
+        cut |= dict.fromkeys(hit, turn.now + SEEN)
+    return verdict
+
+
+def _within(network: Network, clients: Mapping[Any, float]) -> list[Any]:
+    if network.num_addresses == 1:
+        alone = network.network_address
+        return [alone] if alone in clients else []
+    return [one for one in clients if one.version == network.version and one in network]
+
+
+def _verdict(touched: int, all_there: int, most: float, kind: str, words: str) -> Verdict:
+    if touched <= max(FLOOR[kind], most * all_there):
+        return ALLOWED
+    return Verdict(False, f"that would make {touched} of {all_there} {words} {most:.0%}", over=True)
+
+
+# Rates --------------------------------------------------------------------------------------------------------------------
+
+
+def allowed(turn: Turn, run: Run) -> Verdict:
+    """Whether one more plan stays inside the limits of its policy and of agent.yaml, and needs nobody's yes for their number."""
+    state, policy = turn.agent.state, run.policy
+    for whose, limits, name in (
+        (policy.name if policy else "", policy.guard if policy else Limits(), "this policy"),
+        ("", turn.agent.settings.limits, "agent.yaml"),
+    ):
+        done = state.done.get(would_be(whose) if run.dry else whose, ())
+        tally = Tally(state.active.get(whose, 0), done)
+        verdict = within(replace(limits, max=None) if run.over else limits, tally, turn.now, name)
+        if not verdict.allowed:
+            return replace(verdict, over=True)
+    return _above(turn, run)
+
+
+def _above(turn: Turn, run: Run) -> Verdict:
+    """`approve: above 50 per 10m`: one yes is for all that comes within that time, up to the policy's `max`."""
+    above = run.policy.guard.above if run.policy else None
+    if run.policy is None or above is None or run.approval or run.over:
+        return ALLOWED
+    book, name, span = turn.agent.state.approvals, run.policy.name, above.span.total_seconds()
+    if turn.now - book.raised.get(name, float("-inf")) < span:
+        return ALLOWED
+    tally = Tally(0, turn.agent.state.done.get(would_be(name) if run.dry else name, ()))
+    verdict = within(Limits(max=above), tally, turn.now, "this policy without a person's yes")
+    if verdict.allowed:
+        return ALLOWED
+    if one := next((one for one in book.waiting if one.raises and one.policy == name), None):
+        return Verdict(False, f"{verdict.because}; {one.id} asks a person, and its yes is for all that follow")
+    return replace(verdict, ask=True, over=True)

@@ -1,0 +1,73 @@
+"""What a finding is in the record, and whether it needs anything new just now. Pure."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from agent.judge import left_alone
+from agent.policy import Mode, Policy
+from agent.runs import forged, sources
+from agent.turn import Turn
+from agent.watching.watch import Hit
+
+SPARED = 1_000
+"""Targets that are named in half an hour as left alone: strangers choose how many of a listed network there are."""
+RECORDED_AGAIN = 300.0
+"""Seconds between two records of a finding about which nothing is to be done."""
+
+
+def body(hit: Hit, target: str, mode: str) -> dict[str, Any]:
+    """The record of a finding."""
+    policy = hit.policy
+    return {
+        "policy": policy.name,
+        "digest": policy.digest,
+        "title": policy.title or policy.name,
+        "severity": policy.severity,
+        "target": target,
+        "because": hit.because,
+        "mode": mode,
+        "source": hit.event.source,
+        "event": hit.event.fields,
+        "steps": sum(one.after is None for one in policy.then),
+        "later": sum(one.after is not None for one in policy.then),
+        "evidence": [one.raw for one in hit.evidence if one.raw],
+        "sources": list(sources(hit.evidence, hit.event)),
+        "forgeable": forged(hit.evidence, hit.event),
+    }
+
+
+def spared(turn: Turn, key: tuple[str, str], because: str) -> None:
+    """An `unless` line held: say so, but not for every line of a log."""
+    if turn.now - turn.agent.spared.get(key, -RECORDED_AGAIN) >= RECORDED_AGAIN:
+        if len(turn.agent.spared) >= SPARED and key not in turn.agent.spared:
+            turn.agent.state.evictions["spared"] = turn.agent.state.evictions.get("spared", 0) + 1
+            return
+        turn.agent.spared[key] = turn.now
+        turn.note("left_alone", {"policy": key[0], "target": key[1], "because": because})
+
+
+def settled(turn: Turn, policy: Policy, target: str, mode: Mode) -> str:
+    """Why this finding needs nothing new just now; empty when it does."""
+    state = turn.agent.state
+    incident = state.incident_for(policy.name, target)
+    if incident is None:
+        return ""
+    if policy.then and (because := left_alone(turn, target)):
+        return because
+    if one := state.approvals.for_incident(incident.id):
+        return f"{one.id} waits for a person"
+    seldom = False
+    for name in incident.mitigations:
+        if (held := state.mitigations.get(name)) and held.active:
+            return f"{name} holds"
+        would = state.would.get(name) if mode == "dry_run" else None
+        if would and would.change.undo is not None and would.left(turn.now) != 0.0:
+            return f"{name} would hold"
+        seldom = seldom or would is not None  # what is done once would not stop the findings: in a dry run they go on
+    cooldown = policy.guard.cooldown or turn.agent.settings.limits.cooldown
+    quiet = max(cooldown.total_seconds() if cooldown else 0.0, 0.0 if policy.then else RECORDED_AGAIN)
+    quiet = RECORDED_AGAIN if seldom and not cooldown else quiet
+    if policy.then and mode == "enforce" and state.pauses.held(policy.name, incident.last):
+        return ""  # what was found in a pause was not acted on
+    return "it was found a moment ago" if incident.phase != "resolved" and turn.now - incident.last < quiet else ""
