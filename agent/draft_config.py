@@ -94,11 +94,18 @@ lists:
 """
 
 _LIMITS: Final = """\
-# What all policies together must not exceed; beyond it they report, and do nothing more.
+# What all policies together must not exceed; beyond it they report, and do what their `guard.overflow` says, once for all.
 limits:
   max: 100 per 10m
   max_active: 2000
   cooldown: 1m
+  max_share: 50%        # of the clients that are connected, of the containers that run
+
+# What is destructive waits for a person: contain approvals. Without an answer it is not done.
+approvals:
+  wait: 30m
+  people: 1             # 2: another person must say yes as well
+# by: [alice, bob]      # only these may say yes
 """
 
 
