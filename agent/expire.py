@@ -11,7 +11,7 @@ import os
 import syslog
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
@@ -58,13 +58,14 @@ def expire(place: Path, alive: Alive, tell: Tell) -> bool:
     work = _Expiry(place, alive, tell)
     tries, until = 0, time.monotonic() + LONGEST
     while True:
+        last = tries == ROUNDS - 1 or time.monotonic() > until
         with _turn(place, TURN):
-            waits, failed = work.round(last=tries == ROUNDS - 1)
-        tries += failed
-        if tries == ROUNDS or not (waits or failed) or time.monotonic() > until:
+            waits, failed = work.round(last=last)
+        if last or not (waits or failed):
             break
+        tries += failed
         time.sleep(min(2.0**tries, LONGEST_WAIT) if failed else 1.0)
-    if why := Timers(place).keep(work.later):
+    if why := Timers(place).keep(work.later, stop=False):
         tell(why)
     return not (waits or failed or work.refused)
 
@@ -168,7 +169,8 @@ class _Expiry:
         """Whether another mitigation holds the same for longer: then the undo is that one's."""
         if not any(each.key == one.key and each.until > max(one.until, time.time()) for _, each in found):
             return False
-        capsule.remove(path)
+        with suppress(OSError):  # it is passed over as long as it is there
+            capsule.remove(path)
         return True
 
     def _waits(self, one: Capsule, now: float) -> bool:

@@ -66,14 +66,14 @@ class Timers:
         self._there: set[int] | None = None
         self._why, self._again = "", 0.0
 
-    def keep(self, ends: Iterable[float]) -> str:
-        """Have timers for these ends (Unix seconds) and for no others; why that is not so, or nothing."""
+    def keep(self, ends: Iterable[float], *, stop: bool = True) -> str:
+        """Have timers for these ends (Unix seconds), and with `stop` for no others; why that is not so, or nothing."""
         if not has_timers():
             return ""
         if time.monotonic() < self._again:
             return self._why
         try:
-            self._keep({math.ceil(one) + GRACE for one in ends}, time.time())
+            self._keep({math.ceil(one) + GRACE for one in ends}, time.time(), stop=stop)
         except CannotReach as error:
             self._there, self._why, self._again = None, str(error), time.monotonic() + AGAIN
             return self._why
@@ -83,12 +83,12 @@ class Timers:
         """Look again which there are."""
         self._there = None
 
-    def _keep(self, moments: Set[int], now: float) -> None:
+    def _keep(self, moments: Set[int], now: float, *, stop: bool) -> None:
         there = self._running() if self._there is None else self._there
         wanted = set(sorted(one for one in moments if one > now)[:MOST])
         for one in sorted(wanted - there):
             self._start(one)
-        if over := {one for one in there - wanted if one > now}:
+        if stop and (over := {one for one in there - wanted if one > now}):
             _order("systemctl", "stop", *(f"{self._prefix}{one}.timer" for one in sorted(over)))
         self._there = wanted
 
@@ -101,7 +101,7 @@ class Timers:
         user = [f"--uid={os.geteuid()}", f"--gid={os.getegid()}"] if os.geteuid() else []
         when = [f"--on-calendar=@{moment}", "--timer-property=AccuracySec=100ms", "--timer-property=RemainAfterElapse=no"]
         about = ["--description=End what is over, if the agent does not", f"--property=RuntimeMaxSec={LONGEST}"]
-        command = [sys.executable, "-I", "-m", "agent", "expire", str(self._place)]
+        command = [sys.executable, "-I", "-u", "-m", "agent", "expire", str(self._place)]  # -u: said while it is tried, not after
         _order("systemd-run", "--quiet", f"--unit={self._prefix}{moment}", *about, *when, *user, "--", *command)
 
 

@@ -179,6 +179,13 @@ def test_of_two_that_are_the_same_in_the_world_the_longer_one_goes_on(tmp_path: 
     assert (over.exists(), longer.exists()) == (False, True)
 
 
+def test_expire_is_documented_and_stands_in_nobodys_way() -> None:
+    about, everything = contain("expire", "--help").stdout, contain("--help").stdout
+
+    assert "End what is over and not yet ended, without the agent" in about
+    assert "expire" not in everything
+
+
 def test_there_is_nothing_to_expire_where_there_never_was_anything(tmp_path: Path) -> None:
     assert contain("expire", str(tmp_path / "agent.undo")).returncode == 0
 
