@@ -105,6 +105,13 @@ class Approve(TypedDict):
 
 
 @with_config(STRICT)
+class Accept(TypedDict):
+    """What was done about what happened to the evidence."""
+
+    why: Reason
+
+
+@with_config(STRICT)
 class SetMode(TypedDict):
     """A policy and the mode it gets until the next order."""
 
@@ -158,6 +165,7 @@ BODIES: Final[Mapping[str, TypeAdapter[Any]]] = {
         "silence": Silence,
         "end_silence": EndSilence,
         "mode": SetMode,
+        "accept": Accept,
         "list_add": ListAdd,
         "list_remove": ListRemove,
         "list_check": ListCheck,

@@ -25,7 +25,7 @@ from agent.event import Event
 from agent.judge import left_alone
 from agent.messages import Message, Seen
 from agent.parsers.canary import CANARY, LOST
-from agent.policy import BUILT_IN, LOST_ROUND, ROUND, Clause, Limits, Part, Policy, Step, Test
+from agent.policy import BUILT_IN, LOST_ROUND, ROUND, Clause, Limits, Part, Policy, Rate, Step, Test
 from agent.record import Record
 from agent.schema import Ttl
 from agent.sensors.logfile import Logfile
@@ -80,7 +80,7 @@ def policies(block_ip: type[Any], file: Path) -> tuple[Policy, ...]:
     found = Clause((Part(CANARY.name, (ours,)),), by=("src.ip",))
     lost = Clause((Part(LOST.name),), by=("say",))
     step = Step(block_ip, {"ttl": Ttl(BLOCKED)}, {"ip": "src.ip"})
-    quick = Limits(cooldown=timedelta(seconds=1))
+    quick = Limits(Rate(100, timedelta(minutes=10)), cooldown=timedelta(seconds=1))
     told = "A canary of the agent did not come through: attacks may go unseen, or unanswered"
     return (
         Policy(ROUND, "P1", (found,), (step,), title="The agent's own canary", mode="dry_run", guard=quick, digest="built in"),
@@ -129,8 +129,11 @@ class Canary:
             return
         self._due = self.clock() + self.every
         self.say = self._why_not(now)
-        if not self.say:
-            self._begin(now)
+        if self.say:
+            with contextlib.suppress(OSError):
+                _append(self.file, b"# no round just now\n")  # so that its sensor is not taken for one that fell silent
+            return
+        self._begin(now)
 
     def _why_not(self, now: float) -> str:
         """Why a round would come to nothing, though all is well."""
@@ -172,10 +175,9 @@ class Canary:
 
     def heard(self, record: Record) -> bool:
         """Follow the round by what is written down; True for records of rounds, which nobody wants to see go by."""
-        body = record.body
-        if body.get("policy") != ROUND and not (record.incident and record.incident == self._incident):
+        if not record.incident or (record.body.get("policy") != ROUND and record.incident != self._incident):
             return False
-        self._incident = record.incident or self._incident
+        self._incident = record.incident
         if self.round and not self.round.result and (self.round.last or _nonce(record) == self.round.nonce):
             self._advance(self.round, record)
         return True

@@ -114,7 +114,7 @@ class Daemon:
         now = time.time()
         self._finish_turn([*flow.step(self.agent, Started(self.parts.version), now), self._desk.live("at start")], now)
         self.upkeep.begin()
-        if self.journal.blank or self.agent.state.mishaps.bereft:
+        if self.journal.blank or self.journal.gap or self.agent.state.mishaps.bereft:
             bereft.ask(self.agent, self.parts, self._lanes, self._mailbox.put)
         self._sensing.begin()
         self._await_sensors()

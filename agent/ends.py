@@ -38,7 +38,7 @@ def tick(turn: Turn) -> None:
 
 def _spread(turn: Turn, policy: Policy, shares: Shares, first: Mitigation) -> None:
     """Of those that are due together with the first one, let a share end with it, and move the others' ends."""
-    if first.until is None or turn.agent.mode(policy) != "enforce":
+    if first.until is None or release.acting(turn.agent, policy.name) is None:
         return
     every = shares.every.total_seconds()
     groups: dict[str, list[Mitigation]] = {}
@@ -89,7 +89,7 @@ def started(turn: Turn) -> None:
 def quiet(turn: Turn) -> None:
     """End what has been quiet for as long as its policy says: no finding, and where the kernel counts, no packet stopped."""
     agent = turn.agent
-    waits = {name: one.recover.quiet for name, one in agent.policies.items() if one.recover.quiet and agent.mode(one) == "enforce"}
+    waits = {name: one.recover.quiet for name, one in agent.policies.items() if one.recover.quiet and release.acting(agent, name)}
     for one in agent.state.in_force() if waits else ():
         span = waits.get(one.policy)
         if span is None or one.confirm is not None or release.held_open(agent, one.incident) or _whole(agent, one):

@@ -117,7 +117,7 @@ def _found(turn: Turn, hit: Hit) -> None:
         return
     agent.still[key] = turn.now
     for back in release.recurrences(turn, hit, target):
-        finding = {**findings.body(back.hit, back.target, mode), **back.body}
+        finding = {**findings.body(back.hit, back.target, "enforce"), **back.body}
         turn.note("finding", finding, incident=back.incident)
         _advance(turn, back.run)
     pauses = () if mode == "dry_run" else agent.state.pauses.holding(policy.name)

@@ -18,8 +18,6 @@ from agent.policy import Policy
 from agent.schema import address, spoken
 from agent.turn import Agent, Turn, watching
 
-LONGEST: Final = 90 * 86400.0
-"""Seconds that an entry stays at most: a list that nobody looks at again is how attackers are let in."""
 WIDEST: Final[Mapping[int, int]] = {4: 8, 6: 19}
 """The shortest prefix that is listed without a second yes, by IP version."""
 
@@ -48,7 +46,7 @@ def reprieve(turn: Turn) -> list[str]:
     """Begin to lift whatever reaches what is never touched, or is left alone by its policy; the names of those."""
     known = Spared(turn.agent)
     found = {one.id: because for one in turn.agent.state.mitigations.values() if one.active and (because := known.why(one))}
-    turn.agent.owed.update(found)
+    turn.agent.owed = dict(found)
     let_go(turn)
     return list(found)
 

@@ -62,18 +62,20 @@ class Remembered:
             self._silent |= out
 
     def _take(self, key: Hashable, question: Question) -> None:
+        found: tuple[Any, ...] | None = None
         try:
-            found: tuple[Any, ...] | None = tuple(question())[:MOST]
-        except (CannotReach, OSError, UnicodeError, ValueError):
-            found = None
-        with self._changed:
-            self._out.discard(key)
-            if found is None:
-                self._silent.add(key)
-            else:
-                self._answers[key] = found
-                self._silent.discard(key)
-            self._changed.notify_all()
+            found = tuple(question())[:MOST]
+        except (CannotReach, OSError, UnicodeError):  # it is silent
+            pass
+        finally:  # also where that was a bug: it is told by the thread, and asked again
+            with self._changed:
+                self._out.discard(key)
+                if found is None:
+                    self._silent.add(key)
+                else:
+                    self._answers[key] = found
+                    self._silent.discard(key)
+                self._changed.notify_all()
 
     def knows(self, key: Hashable) -> bool:
         """Whether it was ever asked."""
@@ -141,14 +143,14 @@ class Needs(System):
         for name in config.postgres:
             note = "; the server does not answer now, and this is what it said last"
             rows, old = self._known.last(("replicas", name), note)
-            for row in rows:
+            for row in (one for one in rows if _plain(one.there)):  # a name of hexadecimal letters looks like an address
                 yield Opening(row.there, (row.port,), row.way, f"replication of PostgreSQL {name}{old}")
 
     def _gateways(self) -> Iterator[tuple[str, str]]:
         if not self._live().docker:
             return
         found, old = self._known.last(("gateways", ""), "; docker does not answer now")
-        for gateway, network in found:
+        for gateway, network in (one for one in found if _plain(one[0])):
             yield gateway, f"the gateway of docker's network {network}, which speaks for clients of its containers{old}"
 
     def _replicas(self, name: str) -> list[Any]:

@@ -65,8 +65,8 @@ def _undo(turn: Turn, message: Asked) -> None:
     if busy and len(busy) == len(found):
         names = ", ".join(one.id for one in busy)
         turn.do(Reply(message, {"result": "failed", "error": f"cannot undo {names}: {_BUSY}", "mitigations": []}))
-    elif not found and release.let_go(turn, message):
-        return
+    elif (gone := release.let_go(turn, message)) and not found:
+        turn.do(Reply(message, gone))
     elif not found:
         turn.do(
             Reply(

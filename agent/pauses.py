@@ -11,7 +11,6 @@ from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Any, ClassVar, Final, NamedTuple
 
-from agent.incident import Mitigation
 from agent.policy import BUILT_IN
 from agent.record import Record
 from agent.schema import rough
@@ -71,7 +70,7 @@ class Pause(NamedTuple):
 class Pauses:
     """Those that are on or planned, in `all` by name; the latest that are over; windows that a person ended early."""
 
-    kinds: ClassVar[frozenset[str]] = frozenset({"pause_planned", "paused", "resumed"})
+    kinds: ClassVar[frozenset[str]] = frozenset({"pause_planned", "paused", "resumed", "would"})
 
     def __init__(self) -> None:
         """Nothing is paused."""
@@ -94,21 +93,12 @@ class Pauses:
         known = (one for one in (*self.over, *self.all.values()) if one.on and one.meets(policy))
         return tuple(one.id for one in known if one.since <= at and (one.ended is None or at <= one.ended))
 
-    def missed(self, made: Mitigation) -> None:
-        """Count what was not done because of them; of a plan, its first part stands for all."""
-        if not made.pauses or made.part or made.policy in BUILT_IN:
-            return
-        missed = Missed(made.id, made.incident, made.policy, made.action, made.target)
-        for name in made.pauses:
-            if name in self.all:
-                self.all[name] = self.all[name].misses(missed)
-        for number, one in enumerate(self.over):
-            if one.id in made.pauses:  # a step that was put off: its finding came in the pause, its time after it
-                self.over[number] = one.misses(missed)
-
     def fold(self, record: Record, ts: float) -> None:
         """Change as the record says."""
         body = record.body
+        if record.kind == "would":
+            self._missed(record)
+            return
         name = str(body.get("pause") or f"P-{self.last + 1}")  # an older journal's has no name
         match record.kind:
             case "resumed":
@@ -124,13 +114,27 @@ class Pauses:
                 self.all[name] = Pause(name, since, policies=policies, window=window, on=kind == "paused", **given)
                 self.last = max(self.last, int(name.rpartition("-")[2]))
 
+    def _missed(self, record: Record) -> None:
+        """Count what was not done because of them; of a plan, its first part stands for all."""
+        body = record.body
+        names = body.get("pauses", ())
+        if not names or body.get("part") or body["policy"] in BUILT_IN:
+            return
+        missed = Missed(record.mitigation, record.incident, body["policy"], body["action"], body["target"])
+        for name in names:
+            if name in self.all:
+                self.all[name] = self.all[name].misses(missed)
+        for number, one in enumerate(self.over):
+            if one.id in names:  # a step that was put off: its finding came in the pause, its time after it
+                self.over[number] = one.misses(missed)
+
     def _end(self, name: str, body: Mapping[str, Any], ts: float) -> None:
         one = self.all.pop(name, None)
         if one is None:
             return
         self.over.append(one._replace(ended=ts))
         self.cut = {window: until for window, until in self.cut.items() if until > ts}
-        if one.window and body.get("cut"):
+        if one.window and body.get("cut"):  # by a person: it does not open again until its next time
             self.cut[one.window] = one.until
 
     def plain(self) -> Any:
@@ -177,7 +181,7 @@ def words(record: Record) -> Iterator[tuple[str, str]]:
     body = record.body
     if pauses := body.get("pauses"):
         yield "instead", f"paused ({', '.join(pauses)})"
-    if record.kind in Pauses.kinds:
+    if record.kind in ("pause_planned", "paused", "resumed"):
         yield "whom", whom(body.get("policies", ()))
         yield "begins", f"{datetime.fromtimestamp(body['since'], UTC):%Y-%m-%d %H:%M:%SZ}" if "since" in body else ""
         yield "result", outcome(body) if "length" in body else "actions are possible again"
@@ -185,13 +189,17 @@ def words(record: Record) -> Iterator[tuple[str, str]]:
 
 def outcome(body: Mapping[str, Any]) -> str:
     """What came of a pause, from the body of its end: how long it was, and what was not done."""
+    latest = [str(Missed(*one)) for one in body["latest"][-_SAID:]]
+    more = f" and {body['missed'] - _SAID} more" if body["missed"] > _SAID else ""
+    return f"{summary(body)}{': ' if latest else ''}{', '.join(latest)}{more}"
+
+
+def summary(body: Mapping[str, Any]) -> str:
+    """The same without names."""
     length = rough(timedelta(seconds=body["length"]))
     what = f"the maintenance window {body['window']}" if body["window"] else f"the pause of {length}"
     if not body["begun"]:
         return f"{what} is called off"
-    count, latest = body["missed"], [Missed(*one) for one in body["latest"]]
-    if not count:
+    if not (count := body["missed"]):
         return f"{what} is over: no policy would have acted"
-    named = ", ".join(map(str, latest[-_SAID:]))
-    more = f" and {count - _SAID} more" if count > _SAID else ""
-    return f"{what} is over: {count} {'action was' if count == 1 else 'actions were'} not done: {named}{more}"
+    return f"{what} is over: {count} {'action was' if count == 1 else 'actions were'} not done"

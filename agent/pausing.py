@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import Any, Final
 
+from agent.maintenance import Window
 from agent.messages import Asked, Reply
-from agent.pauses import Pause, outcome
+from agent.pauses import Pause, outcome, summary
 from agent.policy import BUILT_IN
 from agent.turn import Agent, Turn
 
@@ -18,6 +20,7 @@ SLACK: Final = 60.0
 """Seconds by which a clock may be set back without a pause being measured anew, or an order's beginning lie behind us."""
 SHOWN: Final = 3600.0
 """Seconds for which a status shows what came of a pause."""
+_AGENT: Final = "agent"
 
 
 def pause(turn: Turn, message: Asked) -> None:
@@ -78,10 +81,10 @@ def _end(turn: Turn, one: Pause, actor: str, why: str) -> dict[str, Any]:
         "missed": one.missed,
         "by_policy": [list(pair) for pair in one.by_policy],
         "latest": [list(missed) for missed in one.latest],
-        "cut": turn.now < one.until,
+        "cut": actor != _AGENT,
     }
     turn.note("resumed", body)
-    return view(turn.agent.state.pauses.over[-1]) | {"say": outcome(body)}
+    return view(turn.agent.state.pauses.over[-1]) | {"say": outcome(body), "head": summary(body)}
 
 
 # By itself ----------------------------------------------------------------------------------------------------------------
@@ -89,30 +92,41 @@ def _end(turn: Turn, one: Pause, actor: str, why: str) -> dict[str, Any]:
 
 def come_round(turn: Turn) -> None:
     """Begin what was planned and the windows that open; end what is over. At a start too, before any policy acts."""
-    now, book = turn.now, turn.agent.state.pauses
-    open_now = {
-        one.name: (one, *found) for one in turn.agent.settings.windows if (found := one.open(now, turn.agent.settings.zone))
-    }
-    for one in list(book.all.values()):
+    zone = turn.agent.settings.zone
+    opened = [_of_window(one, *found) for one in turn.agent.settings.windows if (found := one.open(turn.now, zone))]
+    for one in list(turn.agent.state.pauses.all.values()):
         if one.window:
-            window, _, until = open_now.get(one.window, (None, 0.0, 0.0))
-            if window is None or (until, window.policies, window.why or _COMES) != (one.until, one.policies, one.why):
-                _end(turn, one, "agent", "the window is over" if now >= one.until else "the clock or agent.yaml was changed")
-        elif now >= one.until:
-            _end(turn, one, "agent", "its time was over" if one.on else "its time passed while no agent ran")
-        elif not one.on and now >= one.since:
-            _begin(turn, one)
-        elif one.on and now < one.since - SLACK:  # the clock was set back: it lasts no longer for that
-            _begin(turn, one._replace(since=now, until=now + one.until - one.since))
+            _shut(turn, one, opened)
+        else:
+            _move_on(turn, one)
+    book = turn.agent.state.pauses
     running = {one.window for one in book.all.values()}
-    for name, (window, since, until) in open_now.items():
-        if name not in running and book.cut.get(name) != until:
-            made = Pause(f"P-{book.last + 1}", since, until, f"maintenance {name}", window.why or _COMES, window.policies, name)
-            _begin(turn, made)
-    turn.agent.next_pause = _next(turn.agent, now)
+    for one in opened:
+        if one.window not in running and book.cut.get(one.window) != one.until:
+            _begin(turn, one._replace(id=f"P-{book.last + 1}"))
+    turn.agent.next_pause = _next(turn.agent, turn.now)
 
 
-_COMES: Final = "a maintenance window of agent.yaml"
+def _move_on(turn: Turn, one: Pause) -> None:
+    """What the time makes of a person's pause."""
+    if turn.now >= one.until:
+        _end(turn, one, _AGENT, "its time was over" if one.on else "its time passed while no agent ran")
+    elif not one.on and turn.now >= one.since:
+        _begin(turn, one)
+    elif one.on and turn.now < one.since - SLACK:  # the clock was set back: it lasts no longer for that
+        _begin(turn, one._replace(since=turn.now, until=turn.now + one.until - one.since))
+
+
+def _shut(turn: Turn, one: Pause, opened: Sequence[Pause]) -> None:
+    """End a window's pause where that window is not open any more as it was."""
+    same = (one.window, one.until, one.policies, one.why)
+    if same not in [(each.window, each.until, each.policies, each.why) for each in opened]:
+        _end(turn, one, _AGENT, "the window is over" if turn.now >= one.until else "the clock or agent.yaml was changed")
+
+
+def _of_window(one: Window, since: float, until: float) -> Pause:
+    why = one.why or "a maintenance window of agent.yaml"
+    return Pause(one.name, since, until, f"maintenance {one.name}", why, one.policies, one.name)
 
 
 def _begin(turn: Turn, one: Pause) -> None:
@@ -145,8 +159,6 @@ def shown(agent: Agent, now: float, *, ended: bool = False) -> dict[str, Any]:
     rows = [view(one) for one in sorted(book.all.values(), key=lambda one: (not one.on, one.until))]
     for one in agent.settings.windows:
         since = one.next(now, agent.settings.zone)
-        who = f"maintenance {one.name}"
-        made = Pause(one.name, since, since + one.length * 60, who, one.why or _COMES, one.policies, one.name, on=False)
-        rows.append(view(made) | {"stage": "window"})
+        rows.append(view(_of_window(one, since, since + one.length * 60)) | {"stage": "window"})
     rows += [view(one) for one in reversed(book.over) if ended or now - (one.ended or 0.0) < SHOWN]
     return {"total": len(book.all), "items": rows}

@@ -208,7 +208,7 @@ class Policy:
     owner: str = ""
     runbook: str = ""
     tags: tuple[str, ...] = ()
-    recover: Recover = Recover()
+    recover: Recover = field(default_factory=Recover)
     on_evidence_failure: Literal["act", "refuse"] | None = None
     """Whether it acts while evidence cannot be written; None: as agent.yaml says, else only at P0 and P1."""
     examples: tuple[Example, ...] = field(default=(), compare=False)

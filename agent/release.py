@@ -1,7 +1,7 @@
 """Letting go rung by rung: blocked, limited, only observed, watched, off; and one rung up again when it recurs. Pure.
 
 The kernel ends a block by itself, with or without the agent, so the limit below it is put in place LEAD seconds before. Where
-that cannot be done the block still ends, and the address is observed for the limit's time instead: nothing is held longer
+that cannot be done the block still ends, and the address is only observed for both rungs' time: nothing is held longer
 because something else failed. Ends of rungs are points in time, so a restart goes on where they say.
 """
 
@@ -20,14 +20,14 @@ from pydantic import TypeAdapter
 from agent.action import parameters, typed
 from agent.incident import Incident, Mitigation
 from agent.judge import left_alone
-from agent.messages import Asked, Plan, Reply, Run
+from agent.messages import Asked, Plan, Run
 from agent.policy import Policy, Step
 from agent.releases import FREEZE_AT, Descent, Key
 from agent.rungs import Rung
 from agent.runs import begun, forged, sources
 from agent.schema import Ttl, rough, spoken
 from agent.settle import active
-from agent.turn import Agent, Turn, aim, lasting
+from agent.turn import Agent, Turn, aim
 from agent.watching.watch import Hit
 
 _LET: Final[Mapping[str, str]] = {
@@ -90,7 +90,7 @@ def _literally(action: Any) -> Step:
     return Step(type(action), {one.name: getattr(action, one.name) for one in fields(action)})
 
 
-def _live(agent: Agent, name: str) -> Policy | None:
+def acting(agent: Agent, name: str) -> Policy | None:
     """The policy, where it acts now: what is paused puts no rung in place, and lets go all the same."""
     policy = agent.policies.get(name)
     acts = policy is not None and agent.mode(policy) == "enforce" and not agent.state.pauses.holding(name)
@@ -102,7 +102,7 @@ def _live(agent: Agent, name: str) -> Policy | None:
 
 def descend(turn: Turn, one: Mitigation) -> None:
     """Put the rung below in place while this one still holds; once, unless the policy is busy with the same target."""
-    policy, incident = _live(turn.agent, one.policy), turn.agent.state.incidents.get(one.incident)
+    policy, incident = acting(turn.agent, one.policy), turn.agent.state.incidents.get(one.incident)
     if policy is None or incident is None or one.until is None or one.id in turn.agent.descended or not policy.recover.limit:
         return
     key = (policy.name, incident.target)
@@ -144,7 +144,7 @@ def ended(turn: Turn, one: Mitigation) -> None:
     rung, until = recover.fallen(at, turn.now, below="observed" if whole else None if one.given else "limited")
     way = Descent(one.id, incident.id, policy.name, incident.target, one.action, one.target, one.given, rung, turn.now, until)
     if rung == "limited":
-        way = _limited(turn, policy, incident, way, tried=tried or _live(agent, policy.name) is None)
+        way = _limited(turn, policy, incident, way, tried=tried or acting(agent, policy.name) is None)
     _let(turn, way, f"{one.id} has ended")
 
 
@@ -152,14 +152,21 @@ def _limited(turn: Turn, policy: Policy, incident: Incident, way: Descent, *, tr
     """The way with the limit that is in force; without one it is put in place now, where that was not tried before."""
     milder = _milder(policy, _top(policy, way.action, way.given), timedelta(seconds=max(1.0, way.until - turn.now)))
     if milder is None:
-        return way._replace(rung="observed")
+        return _unlimited(policy, way)
     same = [one for one in active(turn, incident) if (one.action, one.target) == (milder.name, aim(milder))]
     if same:
         return way._replace(until=max([way.until, *(one.until for one in same if one.until is not None)]))
     if tried or (policy.name, incident.target) in turn.agent.running:
-        return way._replace(rung="observed")
+        return _unlimited(policy, way)
     _slow_down(turn, policy, incident, milder, f"{way.mitigation} has ended")
     return way
+
+
+def _unlimited(policy: Policy, way: Descent) -> Descent:
+    """The way without its limit: observed for both rungs' time."""
+    ladder = policy.recover.ladder
+    observe = ladder.observe.total_seconds() if ladder and ladder.observe else 0.0
+    return way._replace(rung="observed", until=way.until + observe)
 
 
 def _by_hand(turn: Turn, one: Mitigation, incident: Incident) -> None:
@@ -208,7 +215,7 @@ def tick(turn: Turn) -> None:
 def started(turn: Turn) -> None:
     """After a start: limits that the records speak of, and that a crash kept from being put in place."""
     for way in list(turn.agent.state.releases.down.values()):
-        policy, incident = _live(turn.agent, way.policy), turn.agent.state.incidents.get(way.incident)
+        policy, incident = acting(turn.agent, way.policy), turn.agent.state.incidents.get(way.incident)
         if way.rung == "limited" and way.until > turn.now and policy and incident and not left_alone(turn, way.target):
             _limited(turn, policy, incident, way, tried=False)
 
@@ -230,7 +237,7 @@ def recurrences(turn: Turn, hit: Hit, target: str) -> Iterator[Again]:
     ways = {one.mitigation: one for one in (book.of(incident.id) if incident else ())}
     ways |= {one.mitigation: one for name in _addresses(hit) for one in book.at(name)}
     for key in dict.fromkeys(one.key for one in ways.values()):
-        policy = _live(agent, key[0])
+        policy = acting(agent, key[0])
         if policy is None or key in agent.running or left_alone(turn, key[1]) or agent.state.pauses.holding(key[0]):
             continue
         known = hit if key[0] == hit.policy.name else replace(hit, policy=policy, because=f"{hit.policy.name}: {hit.because}")
@@ -259,10 +266,10 @@ def _rise(turn: Turn, hit: Hit, key: Key, ways: list[Descent]) -> Again | None:
         until = turn.now + limits[0].ttl.first.total_seconds() if limits else None
         turn.note("recurred", body | {"until": until}, incident=incident, mitigation=one.mitigation)
     turn.note("phase", {"phase": "open", "because": because}, incident=incident)
+    if count >= FREEZE_AT:
+        _freeze(turn, policy, ways)
     if not tops:
         return None
-    if count >= FREEZE_AT:
-        _freeze(turn, key, incident, tops[0])
     steps = tuple(map(_literally, limits)) or tuple(tops)
     rungs = [] if limits else [(one.action, one.given) for one in ways]
     run = begun(turn, policy, incident, key[1], f"{because}: {hit.because}")
@@ -280,14 +287,18 @@ def _longer(policy: Policy, top: Step, count: int) -> timedelta:
     return Ttl(limit, ttl.factor, max(limit, ttl.limit)).after(count) or limit
 
 
-def _freeze(turn: Turn, key: Key, incident: str, top: Step) -> None:
+def _freeze(turn: Turn, policy: Policy, ways: list[Descent]) -> None:
     """It comes and goes: what is made now holds its whole time, and ends without rungs."""
-    action = top.action(**top.literal)
-    action = lasting(action, turn.agent.state.repeated(f"{action.name} {aim(action)}", turn.now))
-    if action.ttl.first is not None:
-        body = {"policy": key[0], "target": key[1], "until": turn.now + action.ttl.first.total_seconds()}
+    state, lengths = turn.agent.state, list[float]()
+    for way in ways:
+        found = (one.literal.get("ttl") for one in policy.then if one.action.name == way.action)
+        if ttl := next((one for one in found if isinstance(one, Ttl)), None):
+            length = ttl.after(state.repeated(f"{way.action} {way.aim}", turn.now))
+            lengths += [length.total_seconds()] if length else []
+    if lengths:
+        body = {"policy": ways[0].policy, "target": ways[0].target, "until": turn.now + max(lengths)}
         because = f"it recurred {FREEZE_AT} times within 2 h"
-        turn.note("release_frozen", body | {"because": because}, incident=incident)
+        turn.note("release_frozen", body | {"because": because}, incident=ways[0].incident)
 
 
 def resumed(run: Run, found: Mapping[str, Any]) -> Run:
@@ -301,17 +312,15 @@ def resumed(run: Run, found: Mapping[str, Any]) -> Run:
 # People ---------------------------------------------------------------------------------------------------------------
 
 
-def let_go(turn: Turn, message: Asked) -> bool:
-    """A person's undo of what is only observed or watched: it is over, and policies leave it alone for a while."""
+def let_go(turn: Turn, message: Asked) -> dict[str, Any]:
+    """A person's undo ends what is on its way down, too, and policies leave it alone for a while; the answer, empty for none."""
     what = message.body["what"]
     down = list(turn.agent.state.releases.down.values())
     ways = [one for one in down if what in ("all", one.mitigation, one.incident, one.aim, one.target)]
     for one in ways:
         _let(turn, one._replace(rung="off", until=turn.now), f"{message.actor} let it go: {message.body['why']}", by_hand=True)
-    if ways:
-        said = [{"mitigation": one.mitigation, "say": "it was being let go step by step; that is over"} for one in ways]
-        turn.do(Reply(message, {"result": "lifted", "mitigations": [one.mitigation for one in ways], "failed": [], "said": said}))
-    return bool(ways)
+    said = [{"mitigation": one.mitigation, "say": "it was being let go step by step; that is over"} for one in ways]
+    return {"result": "lifted", "mitigations": [one.mitigation for one in ways], "failed": [], "said": said} if ways else {}
 
 
 def plan(agent: Agent, incident: Incident, now: float) -> dict[str, Any]:

@@ -35,8 +35,9 @@ def again(turn: Turn, incident: str, found: Mapping[str, Any]) -> Run | None:
         turn.note("skipped", {"action": "its steps", "because": "the policy is gone or off"}, incident=incident)
         return None
     run = begun(turn, policy, incident, found["target"], found["because"])
-    if not run.dry and (pauses := turn.agent.state.pauses.held(policy.name, found["at"])):
-        run = run._replace(dry=True, pauses=pauses)
+    dry = turn.agent.mode(policy) == "dry_run"
+    pauses = () if dry else turn.agent.state.pauses.held(policy.name, found["at"])  # not those of now: it may be put off
+    run = run._replace(dry=dry or bool(pauses), pauses=pauses)
     event = Event("", turn.now, found["event"], found["source"], forgeable=found.get("forged", False))
     return run._replace(event=event, sources=tuple(found.get("sources", ())), forged=found.get("forged", False))
 

@@ -23,7 +23,7 @@ from agent.workers import Crashed, watch_over
 
 PLACES: Final = 4
 """Batches of one sensor that may wait for the owner; with one more, the sensor waits."""
-EVENTS: Final = 5_000
+EVENTS: Final = 2_000
 """Events after which a turn takes no further batch: a person's order waits no longer than these take."""
 REVIVE: Final = 5.0
 """Seconds until a sensor that ended with a bug is started again; twice as long for each time it did not live for LIVED."""

@@ -13,7 +13,7 @@ from agent.silences import Silence
 from agent.state import State
 from agent.turn import Agent, Turn
 
-MOST: Final = 200
+MOST: Final = 50
 """Silences that may last at once."""
 LONGEST_P0: Final = 3600.0
 """Seconds for which a P0 can be silenced."""
@@ -36,7 +36,7 @@ def is_quiet(state: State, record: Record, now: float) -> bool:
 class Teller(Protocol):
     """Where records are told; a quiet one is about what people do not want to be told of."""
 
-    def __call__(self, ts: float, record: Record, *, quiet: bool = False) -> None:
+    def __call__(self, ts: float, record: Record, /, *, quiet: bool = False) -> None:
         """A record was committed."""
 
 
@@ -116,20 +116,17 @@ def _end(turn: Turn, one: Silence, actor: str, why: str) -> None:
 
 def come_round(turn: Turn) -> None:
     """End what is over, and what has become more severe than what was silenced."""
-    for one in list(turn.agent.state.silences.all.values()):
+    book, known = turn.agent.state.silences, turn.agent.state.incidents.values()
+    least = max((one.worst for one in book.all.values()), default="P0")
+    severe = [one for one in known if one.severity < least and one.phase != "resolved"] if book.all else []
+    for one in list(book.all.values()):
         if turn.now >= one.until:
             _end(turn, one, "agent", "its time was over")
         elif turn.now < one.since - SLACK:  # the clock was set back: it lasts no longer for that
             moved = one._replace(since=turn.now, until=turn.now + one.until - one.since)
             turn.note("silenced", _body(moved), incident=one.incident)
-        elif worse := _risen(turn.agent, one):
+        elif worse := next((each for each in severe if each.severity < one.worst and one.fits(each)), None):
             _end(turn, one, "agent", f"{worse.id} is {worse.severity}, and {one.worst} was the worst that was silenced")
-
-
-def _risen(agent: Agent, one: Silence) -> Incident | None:
-    known = agent.state.incidents
-    about = [known[one.incident]] if one.incident in known else known.values()
-    return next((each for each in about if each.severity < one.worst and each.phase != "resolved" and one.fits(each)), None)
 
 
 def next_due(agent: Agent) -> float:

@@ -242,7 +242,7 @@ def _would(state: State, record: Record, ts: float) -> None:
     made = _mitigation(state, record, ts)._replace(stage="would")
     if not _shadow(state, made):
         _remember(state, "would", made.id, made)
-    state.pauses.missed(made)
+    state.pauses.fold(record, ts)
     _belongs(state, made)
     for whose in _counted(made):
         _happened(state.done.setdefault(would_be(whose), []), ts)

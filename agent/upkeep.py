@@ -60,7 +60,8 @@ class Upkeep:
         The firewall knows the life-lines before it makes a table, so that no block is ever there without their belt.
         """
         self._buckle(time.monotonic())
-        if any(self._agent.mode(one) == "enforce" for one in self._agent.policies.values()):
+        holding = any(one.change.apply.system == "firewall" for one in self._agent.state.in_force())
+        if holding or any(self._agent.mode(one) == "enforce" for one in self._agent.policies.values()):
             self._lanes.start("firewall", Job("prepare the ruleset", self._prepare, self._unprepared, PATIENCE), time.monotonic())
         for name, system in self._systems.items():
             if hasattr(system, "watch"):

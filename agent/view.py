@@ -121,7 +121,7 @@ def status(agent: Agent, now: float, counters: Counters) -> dict[str, Any]:
     """The picture at 3 a.m.: what is wrong, what is in force, who has paused what."""
     state = agent.state
     modes = [agent.mode(one) for name, one in agent.policies.items() if name not in BUILT_IN]
-    pause = max(state.pauses.on, key=lambda one: one.until, default=None)
+    pause = max((one for one in state.pauses.on if not one.policies), key=lambda one: one.until, default=None)
     return {
         "host": agent.settings.host,
         "mode": "dry_run" if agent.settings.forced else agent.settings.mode,

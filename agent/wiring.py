@@ -204,7 +204,8 @@ def build(
     outlive = Outlive(agent, socket=config.socket, config=config_path)
     for wrong in take_over(config.socket, journal, agent.state):
         logging.getLogger("agent").warning("%s", wrong)
-    rounds = canary.Canary(agent, file, config.canary.total_seconds(), lambda source: journal.positions().get(source)) if config.canary else None
+    every = config.canary.total_seconds()
+    rounds = canary.Canary(agent, file, every, lambda source: journal.positions().get(source)) if every else None
     asked = [
         Scheduled(name, one.question, one.every.total_seconds(), one.timeout.total_seconds(), one.about)
         for name, one in config.checks.items()

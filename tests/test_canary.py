@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,8 @@ import pytest
 from agent import view
 from agent.canary import IP, LARGEST, PATIENCE, Canary, policies
 from agent.evidence.journal_read import read_only
+from agent.grammar.config import read_config
+from agent.grammar.problem import Problems
 from agent.messages import Message, Seen
 from agent.parsers.canary import CANARY
 from agent.policy import LOST_ROUND, ROUND, Limits, Rate
@@ -111,7 +114,7 @@ def test_the_limits_of_others_do_not_count_it(place: Path) -> None:
 
 
 def test_a_limit_that_is_used_up_stops_a_round_at_the_guard_and_that_is_no_alarm(place: Path) -> None:
-    story = Rounds(place, policy(), limits=Limits(max=Rate(1, policy().when[0].parts[0].window.span)))  # type: ignore[union-attr]
+    story = Rounds(place, policy(), limits=Limits(max=Rate(1, timedelta(hours=1))))
     story.come_round(5)
     story.logins(3)
 
@@ -244,7 +247,7 @@ def test_a_canary_that_is_switched_off_says_so_and_sings_no_more(place: Path) ->
     story.ask("mode", policy=ROUND, mode="off")
     story.come_round(EVERY)
 
-    assert not story.file.read_text()
+    assert story.file.read_text() == "# no round just now\n"
     assert story.canary.status()["say"].startswith("switched off")
 
 
@@ -312,6 +315,25 @@ def test_a_line_of_another_log_moves_no_round(place: Path) -> None:
 
     assert CANARY.name in story.agent.watch.wants()
     assert story.records == []
+
+
+# agent.yaml -----------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("text", "every"),
+    [("", timedelta(minutes=5)), ("canary: 2m", timedelta(minutes=2)), ("canary: off", timedelta()), ("canary: 0", timedelta())],
+)
+def test_agent_yaml_says_how_often(text: str, every: timedelta) -> None:
+    assert read_config(f"version: 1\n{text}\n", "agent.yaml", sensors={}, checks={}).canary == every
+
+
+@pytest.mark.parametrize(("text", "says"), [("30s", "30 s is too short"), ("often", "not a duration"), ("[1m]", "found a list")])
+def test_a_canary_that_cannot_be_is_refused_with_the_mend(text: str, says: str) -> None:
+    with pytest.raises(Problems) as refused:
+        read_config(f"version: 1\ncanary: {text}\n", "agent.yaml", sensors={}, checks={})
+
+    assert says in str(refused.value)
 
 
 # The real one ---------------------------------------------------------------------------------------------------------------

@@ -235,6 +235,7 @@ def test_a_corrupt_journal_is_set_aside_pages_and_what_the_kernel_holds_is_shown
     assert str(aside) in screen.stdout
     assert undone.returncode == 0, undone.stderr
     assert free
+    assert {one.body["target"] for one in host.records() if one.kind == "adopted"} == {"10.77.1.1", "203.0.113.5"}
     assert accepted.returncode == 0, accepted.stderr
     assert "journal_lost" not in after
     assert "the journal was lost" in host.agent.log.read_text() or "journal lost" in host.agent.log.read_text()

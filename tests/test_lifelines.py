@@ -2,21 +2,24 @@
 
 from __future__ import annotations
 
+import queue
 import random
 import subprocess
 import time
 from collections.abc import Iterator
 from datetime import timedelta
 from ipaddress import ip_network
+from typing import Any
 
 import pytest
 
-from agent import execute
+from agent import dispatch, execute
 from agent.action import Call, Change
 from agent.guard import Lifeline, Lifelines, Network, barred, touches
-from agent.messages import Learnt, Seen
+from agent.messages import Apply, Heal, Learnt, Run, Seen
 from agent.schema import address
 from agent.systems.firewall import Firewall
+from agent.workers import Lanes
 from tests import network as machines
 from tests.needs import need_root
 from tests.stories import Gate, Story, login
@@ -80,11 +83,33 @@ def test_the_last_look_at_ten_thousand_changes_takes_less_than_thirty_millisecon
     took = []
 
     for _ in range(5):
-        begun = time.perf_counter()
+        begun = time.thread_time()  # what the machine does besides is not ours
         assert barred(changes, lines, ("unit ssh*",)) == {}
-        took.append(time.perf_counter() - begun)
+        took.append(time.thread_time() - begun)
 
     assert min(took) < 0.03
+
+
+def test_the_door_stands_in_every_lane_and_what_is_put_back_is_judged_by_what_is_sure_alone() -> None:
+    gate, mailbox = Gate(), queue.SimpleQueue[Any]()
+    lines = Lifelines([line(OURS, "connected", sure=False)])
+    outside = dispatch.Outside(
+        {"gate": gate},
+        Lanes(mailbox),
+        lambda *_: {},
+        lambda: None,
+        lambda changes: barred(changes, lines),
+        lambda changes: barred(changes, lines.certain),
+    )
+    jobs = (("M-1", shutting(gate, OURS)),)
+
+    dispatch.carry_out([Apply(Run("alice", "a test"), jobs)], outside, time.monotonic())
+    (applied,) = mailbox.get(timeout=10).message
+    dispatch.carry_out([Heal(jobs)], outside, time.monotonic())
+    (healed,) = mailbox.get(timeout=10).message
+
+    assert [one.error for one in applied.outcomes] == [f"refused at the door: {OURS} is a life-line, never touched: connected"]
+    assert [one.result for one in healed.outcomes] == ["in_force"]
 
 
 def _block(network: Network) -> Change:
@@ -198,6 +223,16 @@ def test_the_belt_is_there_with_the_first_block_of_a_fresh_table(network: machin
     assert network.attacker.reach(("connects", "10.77.1.2", 22), ("connects", "fd77:1::2", 22)) == [False, False]
 
 
+def test_a_table_that_somebody_removed_gets_its_belt_when_it_is_made_again(network: machines.Network, fresh: Firewall) -> None:
+    fresh.prepare()
+    machines.nft("delete table inet containment")
+
+    fresh.protect(BELT)
+    done(fresh, fresh.block(ip=ip_network("10.77.0.0/16"), ttl=HOUR))
+
+    assert network.bystander.connects("10.77.2.2", 22)
+
+
 def test_the_belt_comes_back_with_what_it_protects_when_somebody_flushed_the_ruleset(
     network: machines.Network, fresh: Firewall
 ) -> None:
@@ -232,7 +267,7 @@ def test_a_life_line_is_reached_although_all_that_is_sent_to_its_network_is_drop
 def test_a_life_line_is_never_rate_limited(network: machines.Network, fresh: Firewall, of: str) -> None:
     fresh.protect(BELT)
     limited = {
-        "address": [fresh.limit(ip=one, ports=(22,), rps=1, burst=1, ttl=HOUR, per="host") for one in BELT],
+        "address": [fresh.limit(ip=one, ports=(22,), rps=1, burst=1, ttl=HOUR) for one in BELT],
         "service": [fresh.limit(ip=None, ports=(22,), rps=1, burst=1, ttl=HOUR, per="source")],
         "everybody": [fresh.limit(ip=None, ports=(22,), rps=1, burst=1, ttl=HOUR, per="all")],
     }[of]

@@ -103,6 +103,19 @@ def test_what_is_being_applied_while_a_life_line_is_added_is_lifted_once_it_is_d
     assert one.agent.owed == {}
 
 
+def test_what_was_taken_off_again_before_anything_could_be_lifted_is_left_in_force() -> None:
+    one = story()
+    one.logins(3)
+    one.agent.busy.add("M-1")
+    add(one)
+    remove(one)
+
+    one.agent.busy.clear()
+    one.pass_by(1)
+
+    assert sorted(one.gate.shut) == ["203.0.113.7"]
+
+
 def test_whoever_is_taken_off_can_be_contained_again() -> None:
     one = story()
     add(one)

@@ -90,7 +90,7 @@ def test_whoever_replicates_from_a_server_is_a_life_line(postgres_server: Server
     postgres = Postgres({"main": postgres_server.dsn})
     one = needs(Config(postgres={"main": PostgresKeys(host="/nowhere", user="agent")}), postgres)
     try:
-        eventually(lambda: one.keep() or lines(one))
+        eventually(lambda: [one.openings(), lines(one)][1])
 
         assert lines(one) == {"127.0.0.1": "replication of PostgreSQL main"}
     finally:
@@ -158,6 +158,19 @@ def test_a_name_that_does_not_resolve_any_more_keeps_its_last_addresses_and_says
 
     assert silent == (("192.0.2.1",), "; it does not resolve now")
     assert known.last("name", "; it does not resolve now") == (("192.0.2.1",), "")
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
+def test_a_source_with_a_bug_is_silent_and_asked_again() -> None:
+    known, answers, before = Remembered(), iter([lambda: 1 / 0, lambda: ["192.0.2.1"]]), threading.active_count()
+
+    known.ask({"odd": next(answers)}, 1)  # type: ignore[dict-item]
+    first = known.last("odd", "silent")
+    eventually(lambda: threading.active_count() <= before)
+    known.ask({"odd": next(answers)}, 1)  # type: ignore[dict-item]
+
+    assert first == ((), "silent")
+    assert known.last("odd", "silent") == (("192.0.2.1",), "")
 
 
 def test_a_late_answer_still_counts() -> None:
@@ -240,6 +253,17 @@ def test_the_first_block_of_an_agent_comes_with_the_belt(agent: Running) -> None
         ["nft", "list", "set", "inet", "containment", "allow4"], capture_output=True, text=True, check=True, timeout=10
     ).stdout
     assert all(one in allowed for one in ("198.51.100.9", "198.51.100.10", "198.18.0.77"))
+
+
+def test_an_agent_that_was_killed_brings_the_belt_of_today_to_the_blocks_of_yesterday(agent: Running) -> None:
+    assert block(agent, "203.0.113.9").returncode == 0
+    agent.kill()
+    agent.config.write_text(agent.config.read_text().replace('"198.18.0.77"', '"198.18.0.77", "198.18.0.78"'))
+
+    agent.start()
+
+    shown = ["nft", "list", "set", "inet", "containment", "allow4"]
+    wait_for(lambda: "198.18.0.78" in subprocess.run(shown, capture_output=True, text=True, check=True, timeout=10).stdout)
 
 
 def _tables() -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -13,7 +14,7 @@ from pydantic_core import from_json, to_json
 from agent import rounds, snapshot, state
 from agent.approvals import plan_hash
 from agent.maintenance import Window
-from agent.messages import Apply, Disturbed, Learnt, Plan, Seen, Started, Tick
+from agent.messages import Apply, Disturbed, Effect, Learnt, Message, Plan, Seen, Started, Tick
 from agent.policy import Limits
 from agent.say import sentence
 from agent.schema import Ttl, address
@@ -28,6 +29,11 @@ def paused(seconds: float = 600, **more: Any) -> Story:
     story = Story(*more.pop("policies_of", ()))
     story.ask("pause", seconds=seconds, why="deploy", **more)
     return story
+
+
+def answers(story: Story, effects: Sequence[Effect], kind: type[Effect]) -> list[Message]:
+    """What the lanes say to effects of a kind, without the agent hearing of it yet."""
+    return [answer for one in effects if isinstance(one, kind) and (answer := story.lane(one))]
 
 
 def resumed(story: Story) -> str:
@@ -171,10 +177,8 @@ def test_a_longer_time_that_was_planned_before_a_pause_is_not_given_in_it() -> N
     story = Story(policy("short", then=[shut("10m")]), policy("long", then=[shut("5h")], least=4))
     story.logins(3)
     story.dead = True
-    (plan,) = (one for one in story.tell(Seen([login(at=story.now)])) if isinstance(one, Plan))
+    (planned,) = answers(story, story.tell(Seen([login(at=story.now)])), Plan)
     story.ask("pause", seconds=600, why="deploy")
-    planned = story.lane(plan)
-    assert planned is not None
 
     story.tell(planned)
 
@@ -215,17 +219,11 @@ def test_a_run_that_was_being_applied_when_the_pause_came_is_finished_and_its_ne
     story.dead = True
     for _ in range(3):
         effects = story.tell(Seen([login()]))
-    for wanted in (Plan, Apply):
-        (one,) = (each for each in effects if isinstance(each, wanted))
-        answer = story.lane(one)
-        assert answer is not None
-        if wanted is Apply:
-            story.ask("pause", seconds=600, why="deploy")
-        effects = story.tell(answer)
-    story.dead = False
-    for one in effects:
-        if answer := story.lane(one):
-            story.tell(answer)
+    (planned,) = answers(story, effects, Plan)
+    (applied,) = answers(story, story.tell(planned), Apply)
+    story.ask("pause", seconds=600, why="deploy")
+    (planned,) = answers(story, story.tell(applied), Plan)
+    story.tell(planned)
 
     assert [one.id for one in story.agent.state.in_force()] == ["M-1"]
     assert story.gate.rung == []
@@ -388,6 +386,19 @@ def test_a_finding_of_a_pause_that_ended_while_no_agent_ran_is_not_acted_on_unti
     assert story.gate.shut
 
 
+def test_a_step_put_off_before_a_pause_is_done_after_it_whatever_restarts_in_between() -> None:
+    story = Story(policy(then=[shut("10s"), guard(after=timedelta(minutes=1))]))
+    story.logins(4)
+    story.ask("pause", seconds=30, why="deploy")
+    story.die_and_start_again()
+    story.pass_by(30)
+    story.tell(Seen([login(at=story.now)] * 3))
+
+    story.pass_by(60)
+
+    assert story.gate.rung
+
+
 def test_a_planned_pause_whose_time_passed_while_no_agent_ran_never_begins() -> None:
     story = Story()
     story.ask("pause", seconds=60, why="deploy", begins=T0 + 60)
@@ -497,10 +508,17 @@ def test_a_window_that_agent_yaml_loses_or_changes_ends_or_begins_anew() -> None
     story.tell(Tick())
     assert story.agent.state.pauses.all["P-2"].until == in_berlin("2026-11-25T00:30:00")
 
+    story.agent.settings = replace(story.settings, windows=(window(minutes=120, policies=("spraying",)),))
+    story.tell(Tick())
+    assert story.agent.state.pauses.all["P-3"].policies == ("spraying",)
+
     story.agent.settings = replace(story.settings, windows=())
     story.tell(Tick())
 
     assert not story.agent.state.pauses.all
+    story.agent.settings = story.settings
+    story.tell(Tick())
+    assert story.agent.state.pauses.all["P-4"].policies == ()
 
 
 @pytest.mark.parametrize(

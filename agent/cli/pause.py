@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterable, Mapping, Sequence
-from datetime import datetime, timedelta
+from datetime import datetime, time, timedelta
 from typing import Any, Final
 
 import click
@@ -39,13 +38,14 @@ class Moment(click.ParamType[float]):
             return float(value)
         try:
             return self._read(str(value))
-        except ValueError:
+        except (ValueError, OverflowError):
             self.fail(f"`{value}` is no moment; write 22:30, or 2026-11-24T22:30", param, ctx)
 
     def _read(self, text: str) -> float:
         if len(text) > 5:  # 3.11 reads all of ISO 8601, the Z of RFC 3339 included
             return datetime.fromisoformat(text).timestamp()
-        clock, now = datetime.strptime(text, "%H:%M").time(), datetime.now()
+        clock = time.fromisoformat(text.zfill(5))
+        now = datetime.now()  # noqa: DTZ005 - what a person types is this host's local time
         today = datetime.combine(now.date(), clock)
         return (today if today > now else datetime.combine(now.date() + timedelta(days=1), clock)).timestamp()
 
@@ -83,8 +83,8 @@ def begin(given: Given, seconds: float, why: str, policies: Sequence[str], begin
     if given.json:
         show.document("pause", [answer])
     elif answer["result"] == "planned":
-        show.line(f"From {show.at(answer['since'])} on {_whom(policies)}; that ends {show.at(answer['until'])}.")
-        show.line(f"Not after all: contain resume {answer['pause']}")
+        times = f"begins {show.at(answer['since'])}, ends {show.at(answer['until'])}"
+        show.line(f"Planned: {_whom(policies)}; {times}. Not after all: contain resume {answer['pause']}")
     else:
         who = _whom(policies)
         named = f"{who[:1].upper()}{who[1:]}" if not policies else who
@@ -129,7 +129,7 @@ def _told(show: Show, answer: Mapping[str, Any], what: str) -> None:
     if not ended:
         show.line(f"Nothing was paused{f' by the name of {show.text(what)}' if what else ''}.")
     for one in ended:
-        show.line(f"{one['id']}: {show.text(one['say'])}")
+        show.line(f"{one['id']}: {show.text(one['head'])}{':' if one['missed'] else ''}")
         if one["missed"]:
             show.rows([[f"  {mitigation['mitigation']}", *_missed(mitigation)] for mitigation in one["latest"]])
             if one["missed"] > len(one["latest"]):
@@ -158,7 +158,7 @@ def heads(show: Show, pauses: Iterable[Mapping[str, Any]]) -> Iterable[tuple[Ink
         if one["stage"] == "on":
             yield Ink("paused", "yellow"), f"{who}; ends {show.at(one['until'])} ({by})"
         elif one["stage"] == "planned":
-            yield Ink("planned", "dim"), f"{who} from {show.at(one['since'])} until {show.at(one['until'])} ({by})"
+            yield Ink("planned", "dim"), f"{who}; begins {show.at(one['since'])}, ends {show.at(one['until'])} ({by})"
         elif one["stage"] == "over" and one["missed"]:
             latest = [f"{each['action']} {each['target']} ({each['policy']})" for each in one["latest"][-3:]]
             more = f" and {one['missed'] - len(latest)} more" if one["missed"] > len(latest) else ""

@@ -138,7 +138,7 @@ def _head(show: Show, answer: Answer) -> None:
 
 def _incident(show: Show, one: Answer) -> list[Cell]:
     if silence := one["silenced"]:
-        known = f"silenced until {show.at(silence['until'])} by {silence['actor']}: {silence['why']}"
+        known = f"silenced by {silence['actor']}: {silence['why']}; ends {show.at(silence['until'])}"
         return [Ink(cell, "dim") for cell in (one["severity"], one["id"], one["policy"], one["target"], one["phase"], known)]
     last = f"last {show.at(one['last'])}, found {one['findings']}×"
     last += f"; {show.text(one['told'][-1])}" if one["told"] and one["phase"] == "open" else ""

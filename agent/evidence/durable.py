@@ -14,6 +14,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
+from agent.evidence.journal_file import NOT_NOW
+
 _FULL: Final = (sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR)
 
 _log = logging.getLogger(__name__)
@@ -35,11 +37,11 @@ class Durable:
         """Run the writes as one transaction; where the disk is full, give up the ballast and try once more.
 
         Raises:
-            EvidenceLost: the disk is full or broken, and there is no ballast; nothing was written.
+            EvidenceLost: the disk is full, broken or read-only, or somebody else holds the file, and there is no ballast (or
+                it does not help); nothing was written.
         """
         error = self._transaction(writes)
-        if error and self._ballast.exists():
-            self._ballast.unlink()
+        if error and _code(error) in _FULL and self._give_up():
             self._warn(f"the disk of {self._path} is full or broken ({error}); the ballast was given up, and there is no other")
             error = self._transaction(writes)
         if error:
@@ -51,15 +53,25 @@ class Durable:
 
         The blocks are really allocated: a sparse file would hold no room at all.
         """
-        if self._size == 0 or (self._ballast.exists() and self._ballast.stat().st_size == self._size):
-            self.warning = ""
-            return
         try:
-            self._allocate()
+            if self._size and not (self._ballast.exists() and self._ballast.stat().st_size == self._size):
+                self._allocate()
             self.warning = ""
         except OSError as error:
-            self._ballast.unlink(missing_ok=True)
+            self._give_up()
             self._warn(f"no ballast beside {self._path}: {error.strerror}; once the disk is full, evidence will be lost")
+
+    def patience(self, seconds: float) -> None:
+        """Wait so long, and no longer, for somebody else's write to the same file."""
+        self._db.execute(f"pragma busy_timeout = {int(seconds * 1000)}")
+
+    def _give_up(self) -> bool:
+        """Whether there was a ballast to delete."""
+        try:
+            self._ballast.unlink()
+        except OSError:  # there is none, or the disk is read-only
+            return False
+        return True
 
     def _allocate(self) -> None:
         disk = os.statvfs(self._path.parent)
@@ -82,7 +94,7 @@ class Durable:
             writes()
             self._db.execute("commit")
         except sqlite3.DatabaseError as error:
-            if getattr(error, "sqlite_errorcode", 0) & 0xFF not in _FULL:
+            if _code(error) not in NOT_NOW:
                 raise
             return error
         finally:
@@ -94,6 +106,10 @@ class Durable:
         if sentence != self.warning:
             _log.warning(sentence)
         self.warning = sentence
+
+
+def _code(error: sqlite3.DatabaseError) -> int:
+    return int(getattr(error, "sqlite_errorcode", 0)) & 0xFF
 
 
 def ballast_of(path: Path) -> Path:

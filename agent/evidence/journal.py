@@ -6,31 +6,31 @@ and the events behind them. A commit that has returned survives a kill and, as f
 
 from __future__ import annotations
 
-import hmac
-import logging
 import math
 import os
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import replace
 from hashlib import sha256
+from itertools import repeat
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Final
 
-from pydantic_core import from_json, to_json
+from pydantic_core import to_json
 
 from agent.event import Event
 from agent.evidence.durable import Durable, EvidenceLost, ballast_of
 from agent.evidence.journal_file import CannotUseJournal, CorruptJournal, create, lock, open_to_write, telling
-from agent.evidence.journal_head import find_head
-from agent.evidence.journal_read import EVENTS_SIZES, POSITION, SNAPSHOT, Reader, SavedCheckpoint, find_events, follow, read_only
+from agent.evidence.journal_head import Head, find_head
+from agent.evidence.journal_read import EVENTS_SIZES, POSITION, Reader, SavedCheckpoint, find_events, read_only, replay, seal
 from agent.evidence.keys import Key
-from agent.evidence.leaf import CannotRecord, nanoseconds, pack, write_events, write_plain, write_record
-from agent.evidence.merkle import genesis, leaf_hash
+from agent.evidence.leaf import CannotRecord, nanoseconds, write_plain, write_record
+from agent.evidence.merkle import leaf_hash
 from agent.evidence.note import Checkpoint
 from agent.evidence.redact import Redactor
+from agent.evidence.spool import Batch, Spooled, pack_events
 from agent.record import Record, Stored
 
 __all__ = [
@@ -42,9 +42,8 @@ CHECKPOINT_SECONDS: Final = 60.0
 CHECKPOINT_IDLE_SECONDS: Final = 3600.0
 """A log at rest is signed as well, so that silence and a dead agent look different from outside."""
 _PRUNE_ROWS: Final = 2000
+_SAVE: Final = "insert or replace into snapshot values (0, ?, ?, ?, ?)"
 _NOTHING: Final[Mapping[str, str]] = MappingProxyType({})
-
-_log = logging.getLogger(__name__)
 
 
 class Journal:
@@ -104,14 +103,7 @@ class Journal:
         Raises:
             CorruptJournal: with the record where the chain breaks, while reading.
         """
-        with telling(self._path):
-            row = self._db.execute(SNAPSHOT).fetchone()
-        size, chain, plain = 0, genesis(self._key.public.name), None
-        if row and row[0] <= self.size and hmac.compare_digest(row[3], self._seal(*row[:3])):
-            size, chain, plain = row[0], row[1], from_json(row[2])
-        elif row:  # it only saves time: the records alone say the same
-            _log.warning("the snapshot in %s is not what was written; replaying every record instead", self._path)
-        return plain, follow(self._path, self._db, size, chain)
+        return replay(self._path, self._db, self._key, (self.size, self._key.public.name))
 
     def positions(self) -> dict[str, str]:
         """How far each sensor had read when its last events were committed."""
@@ -143,19 +135,54 @@ class Journal:
         if not (records or positions or events):
             return self.size
         rows, hashes = self._rows(now, records)
-        batch = self._batch(events)
+        self._store(rows, hashes, positions, pack_events(events, self._redact))
+        return self.size
+
+    def resume(
+        self,
+        late: Sequence[Spooled],
+        plain: Mapping[str, Any] | None = None,
+        *,
+        positions: Mapping[str, str] = _NOTHING,
+        events: Sequence[Batch] = (),
+    ) -> int:
+        """Store what could not be stored in its time, each record with its own, in one transaction; returns the next number.
+
+        `plain` is the state after them, where the records before them are not all here.
+
+        Raises:
+            EvidenceLost: as in commit.
+        """
+        rows, hashes = self._chained([(one.tail, b'"ts":%d,"mono":%d,%b' % (one.ts, one.mono, self._origin)) for one in late])
+        self._store(rows, hashes, positions, events, plain)
+        return self.size
+
+    def patience(self, seconds: float) -> None:
+        """Wait so long for somebody else's write to the same file; the caller waits as well."""
+        with telling(self._path):
+            self._durable.patience(seconds)
+
+    def _store(
+        self,
+        rows: Sequence[tuple[int, bytes, bytes]],
+        hashes: Sequence[bytes],
+        positions: Mapping[str, str],
+        batches: Sequence[Batch],
+        plain: Mapping[str, Any] | None = None,
+    ) -> None:
+        head = self._head.after(hashes, rows[-1][2]) if rows else self._head
+        snapshot = [] if plain is None else [self._snapshot(head, plain)]
 
         def writes() -> None:
             self._db.executemany("insert into record(seq, leaf, chain) values (?, ?, ?)", rows)
             self._db.executemany("insert or replace into position values (?, ?)", positions.items())
-            self._db.executemany("insert into events(first, last, body) values (?, ?, ?)", batch)
+            self._db.executemany("insert into events(first, last, body) values (?, ?, ?)", batches)
+            self._db.executemany(_SAVE, snapshot)
 
         with telling(self._path):
             self._durable.write(writes, f"{len(rows)} records")
-        if rows:
-            self._head = self._head.after(hashes, rows[-1][2])
-        self._event_bytes += sum(len(body) for _, _, body in batch)
-        return self.size
+        self._head = head
+        self._event_bytes += sum(len(body) for _, _, body in batches)
 
     def save_snapshot(self, plain: Mapping[str, Any]) -> None:
         """Store the state as of the last commit, so that the next start replays only what came after.
@@ -163,11 +190,9 @@ class Journal:
         Raises:
             CannotRecord, EvidenceLost: as in commit.
         """
-        (body,) = self._redact.clean([write_plain(plain, what="a snapshot")])
-        row = (self.size, self._head.chain, body)
-        insert = "insert or replace into snapshot values (0, ?, ?, ?, ?)"
+        row = self._snapshot(self._head, plain)
         with telling(self._path):
-            self._durable.write(lambda: self._db.execute(insert, (*row, self._seal(*row))), "a snapshot")
+            self._durable.write(lambda: self._db.execute(_SAVE, row), "a snapshot")
 
     def checkpoint_due(self, now: float) -> bool:
         """Whether a checkpoint is due: after 1000 records, after a minute with any, after an hour without, and at first."""
@@ -225,9 +250,12 @@ class Journal:
         """The rows to insert, and their leaf hashes. A burst runs through here ten thousand times: it is flat on purpose."""
         tails = self._redact.clean([write_record(record) for record in records])
         shared = b'"ts":%d,"mono":%d,%b' % (nanoseconds(now), time.monotonic_ns(), self._origin)
+        return self._chained(zip(tails, repeat(shared)))
+
+    def _chained(self, stamped: Iterable[tuple[bytes, bytes]]) -> tuple[list[tuple[int, bytes, bytes]], list[bytes]]:
         chain = self._head.chain
         rows, hashes = list[tuple[int, bytes, bytes]](), list[bytes]()
-        for seq, tail in enumerate(tails, self.size):
+        for seq, (tail, shared) in enumerate(stamped, self.size):
             leaf = b'{"v":1,"seq":%d,%b,%b' % (seq, shared, tail[1:])
             hashed = leaf_hash(leaf)
             chain = sha256(chain + hashed).digest()  # evidence.chain_hash, without the call
@@ -235,18 +263,9 @@ class Journal:
             hashes.append(hashed)
         return rows, hashes
 
-    def _batch(self, events: Sequence[Event]) -> list[tuple[float, float, bytes]]:
-        """The one row that all events of a commit become; none where there are none."""
-        if not events:
-            return []
-        body = write_events(events)
-        if self._redact.suspects(body):  # whose lines hold a secret pay for it, not every line of the burst
-            body = b"[%b]" % b",".join(self._redact.clean([write_events([event])[1:-1] for event in events]))
-        seen = [event.seen for event in events]
-        return [(min(seen), max(seen), pack(body))]
-
-    def _seal(self, size: int, chain: bytes, plain: bytes) -> bytes:
-        return hmac.digest(self._key.derive("snapshot"), b"%d %b %b" % (size, chain, plain), "sha256")
+    def _snapshot(self, head: Head, plain: Mapping[str, Any]) -> tuple[int, bytes, bytes, bytes]:
+        (body,) = self._redact.clean([write_plain(plain, what="a snapshot")])
+        return (head.size, head.chain, body, seal(self._key, head.size, head.chain, body))
 
 
 def _make_if_new(path: Path) -> None:

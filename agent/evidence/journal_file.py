@@ -2,17 +2,29 @@
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import os
 import sqlite3
 from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 from typing import Final
 from urllib.parse import quote
 
 VERSION: Final = 1
 _OURS: Final = 0x434E544A  # application_id: "CNTJ"
+PATIENCE: Final = 2.0
+"""Seconds that a write waits for somebody else's write to the same file: the whole agent waits with it."""
+NOT_NOW: Final = frozenset(
+    {
+        sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR, sqlite3.SQLITE_READONLY, sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED,
+        sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_PERM, sqlite3.SQLITE_NOMEM, sqlite3.SQLITE_PROTOCOL,
+    }
+)  # fmt: skip
+"""SQLite's codes for a disk, or a neighbour, that does not let us write."""
+DISK: Final = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO, errno.ENFILE, errno.EMFILE, errno.ESTALE})
+"""The same of the operating system."""
 
 # The leaf is the truth. What can be looked for is read out of it, so that the two cannot disagree. The triggers are a seat
 # belt against mistakes; against intent there are the chain and the checkpoints.
@@ -53,6 +65,10 @@ class CannotUseJournal(Exception):  # noqa: N818 - reads as the sentence it is
     """The journal cannot be opened or read. Text: `cannot …: why`, then how to mend it."""
 
 
+class Unwritable(CannotUseJournal):
+    """It cannot be written at this moment, and may be later: a full, broken or read-only disk, or somebody's lock."""
+
+
 class CorruptJournal(CannotUseJournal):
     """The journal is not what was written. `seq` is the record where that shows, or None where it is not a record."""
 
@@ -74,10 +90,12 @@ def telling(path: Path) -> Iterator[None]:
     except UnicodeDecodeError as error:  # SQLite quotes the damaged schema in its message, and Python cannot read that
         raise CorruptJournal(path, "its schema is damaged") from error
     except sqlite3.DatabaseError as error:
-        if getattr(error, "sqlite_errorcode", 0) & 0xFF in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB):
+        code = getattr(error, "sqlite_errorcode", 0) & 0xFF
+        if code in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB):
             raise CorruptJournal(path, str(error)) from error
+        kind = Unwritable if code in NOT_NOW else CannotUseJournal
         mend = "Look at the file's owner and mode, and at the disk (dmesg, df)."
-        raise CannotUseJournal(f"cannot use the journal {path}: {error}\n{mend}") from error
+        raise kind(f"cannot use the journal {path}: {error}\n{mend}") from error
 
 
 # Opening --------------------------------------------------------------------------------------------------------------
@@ -95,8 +113,9 @@ def lock(path: Path) -> int:
         path.parent.mkdir(mode=0o750, parents=True, exist_ok=True)
         held = os.open(path.with_name(f"{path.name}.lock"), os.O_CREAT | os.O_RDWR, 0o640)
     except OSError as error:
-        mend = "Give the directory to the agent's user."
-        raise CannotUseJournal(f"cannot write the journal {path}: {error.strerror}: {error.filename}\n{mend}") from None
+        mend = "Give the directory to the agent's user." if error.errno not in DISK else "Look at the disk (dmesg, df, mount)."
+        kind = Unwritable if error.errno in DISK else CannotUseJournal
+        raise kind(f"cannot write the journal {path}: {error.strerror}: {error.filename}\n{mend}") from None
     try:
         fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
@@ -110,7 +129,18 @@ def lock(path: Path) -> int:
 
 
 def create(path: Path) -> None:
-    """Make an empty journal whole or not at all: an empty file under this name is always one that lost its records."""
+    """Make an empty journal whole or not at all: an empty file under this name is always one that lost its records.
+
+    Raises:
+        Unwritable: the disk has no room for it, or takes nothing.
+    """
+    try:
+        _create(path)
+    except OSError as error:
+        raise Unwritable(f"cannot make the journal {path}: {error.strerror}\nLook at the disk (dmesg, df, mount).") from error
+
+
+def _create(path: Path) -> None:
     made = path.with_name(f"{path.name}.new")
     for left in path.parent.glob(f"{made.name}*"):
         left.unlink()
@@ -167,9 +197,20 @@ def open_to_read(path: Path) -> sqlite3.Connection:
         return _connected(path, f"{place}&immutable=1")
 
 
+def refuse_others(path: Path) -> None:
+    """Whatever is wrong with it: see that it is not another program's.
+
+    Raises:
+        CannotUseJournal: it is, or it is a newer agent's.
+    """
+    if path.exists():
+        with suppress(CorruptJournal, Unwritable):
+            open_to_read(path).close()
+
+
 def _connected(path: Path, uri: str) -> sqlite3.Connection:
     with telling(path):
-        db = sqlite3.connect(uri, uri=True, isolation_level=None, timeout=5)
+        db = sqlite3.connect(uri, uri=True, isolation_level=None, timeout=PATIENCE)
         db.text_factory = lambda data: data.decode(errors="replace")  # damaged text must reach the check that finds it
         try:
             _recognise(path, db)
@@ -183,6 +224,10 @@ def _recognise(path: Path, db: sqlite3.Connection) -> None:
     (owner,) = db.execute("pragma application_id").fetchone()
     (version,) = db.execute("pragma user_version").fetchone()
     if owner != _OURS:
+        tables = {str(name) for (name,) in db.execute("select name from sqlite_master where type = 'table'")}
+        if tables and not tables & {"record", "checkpoint", "snapshot"}:
+            mend = "Move it away, or name another directory: `state:` in agent.yaml."
+            raise CannotUseJournal(f"cannot use the journal {path}: it is another program's database\n{mend}")
         raise CorruptJournal(path, "it is empty, or not a journal of this agent")
     if version != VERSION:
         mend = "Run the agent that wrote it, or a newer one."

@@ -13,6 +13,10 @@ from agent.evidence.merkle import Frontier, genesis, leaf_hash
 from agent.evidence.note import BadNote, PublicKey, open_note
 
 
+class OtherKey(CannotUseJournal):
+    """Another key than ours has signed it, and must not be passed off as ours."""
+
+
 @dataclass(frozen=True, slots=True)
 class Head:
     """The end of a log of `size` records.
@@ -40,7 +44,7 @@ def find_head(path: Path, db: sqlite3.Connection, key: PublicKey) -> Head:
     """Find the end of a log: check its last checkpoint, and the records after it.
 
     Raises:
-        CannotUseJournal: another key has signed it. CorruptJournal: it is not what was written.
+        OtherKey: another key has signed it. CorruptJournal: it is not what was written.
     """
     with telling(path):
         (stored,) = db.execute("select ifnull(max(seq) + 1, 0) from record").fetchone()
@@ -62,7 +66,7 @@ def _covered(path: Path, key: PublicKey, size: int, note: str, peaks: bytes) -> 
     except BadNote as error:
         mend = f"Put back the key that belongs to it, or move {path}* aside: another key cannot continue it."
         why = f"its last checkpoint does not fit the key {key}: {error}"
-        raise CannotUseJournal(f"cannot continue the journal {path}: {why}\n{mend}") from None
+        raise OtherKey(f"cannot continue the journal {path}: {why}\n{mend}") from None
     frontier = Frontier(size, tuple(peaks[i : i + 32] for i in range(0, len(peaks), 32)))
     if (signed.size, signed.root) != (size, frontier.root()):
         raise CorruptJournal(path, f"its last checkpoint, for {signed.size} records, is damaged")

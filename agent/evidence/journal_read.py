@@ -2,18 +2,25 @@
 
 from __future__ import annotations
 
+import hmac
+import logging
 import math
 import sqlite3
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Final, NamedTuple
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
+
+from pydantic_core import from_json
 
 from agent.event import Event
 from agent.evidence.journal_file import CorruptJournal, open_to_read, telling
 from agent.evidence.leaf import read_events, read_record
-from agent.evidence.merkle import Verdict, chain_hash, leaf_hash, verify
+from agent.evidence.merkle import Verdict, chain_hash, genesis, leaf_hash, verify
 from agent.record import Stored
+
+if TYPE_CHECKING:
+    from agent.evidence.keys import Key
 
 # A flipped bit can turn a stored value into one of another type, or null. These bring every value here as what it should be,
 # so that hashes and signatures find the damage.
@@ -25,6 +32,8 @@ SNAPSHOT: Final = """select ifnull(cast(size as integer), 0), ifnull(cast(chain 
 POSITION: Final = "select ifnull(cast(source as text), ''), ifnull(cast(value as text), '') from position"
 EVENTS: Final = "select ifnull(cast(body as blob), x'') from events"
 EVENTS_SIZES: Final = "select id, ifnull(cast(last as real), 0.0), ifnull(length(cast(body as blob)), 0) from events"
+
+_log = logging.getLogger(__name__)
 
 
 class SavedCheckpoint(NamedTuple):
@@ -42,6 +51,26 @@ def read_only(path: Path) -> Reader:
         CannotUseJournal: there is none, or it cannot be read; CorruptJournal: it is none of ours.
     """
     return Reader(path, open_to_read(path))
+
+
+def replay(path: Path, db: sqlite3.Connection, key: Key | None, head: tuple[int, str]) -> tuple[Any | None, Iterator[Stored]]:
+    """The snapshot that this key has sealed, as plain JSON, and the records after it.
+
+    `head` says how many there are, and what the log is called.
+    """
+    size, name = head
+    with telling(path):
+        row = db.execute(SNAPSHOT).fetchone()
+    if row and key and row[0] <= size and hmac.compare_digest(row[3], seal(key, *row[:3])):
+        return from_json(row[2]), follow(path, db, row[0], row[1])
+    if row:  # it only saves time: the records alone say the same
+        _log.warning("the snapshot in %s is not what was written; replaying every record instead", path)
+    return None, follow(path, db, 0, genesis(name))
+
+
+def seal(key: Key, size: int, chain: bytes, plain: bytes) -> bytes:
+    """What shows that a snapshot is the one this key's owner wrote."""
+    return hmac.digest(key.derive("snapshot"), b"%d %b %b" % (size, chain, plain), "sha256")
 
 
 def follow(path: Path, db: sqlite3.Connection, start: int, chain: bytes) -> Iterator[Stored]:

@@ -15,6 +15,7 @@ from typing import Final
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
+from agent.evidence.journal_file import DISK
 from agent.evidence.note import PublicKey
 
 _HEAD: Final = "PRIVATE+KEY+"
@@ -23,6 +24,22 @@ _ED25519: Final = b"\x01"
 
 class CannotUseKey(Exception):  # noqa: N818 - reads as the sentence it is
     """The signing key is not there, not ours alone, or no key. Text: `cannot …: why`, then how to mend it."""
+
+
+class OpenKey(CannotUseKey):
+    """Others than the agent may read or write the key's file. It is still a key: `key`."""
+
+    def __init__(self, text: str, key: Key) -> None:
+        super().__init__(text)
+        self.key = key
+
+
+class DamagedKey(CannotUseKey):
+    """The file holds no key."""
+
+
+class NoKeyNow(CannotUseKey):
+    """The disk does not let us read or make one at this moment."""
 
 
 class Key:
@@ -57,25 +74,55 @@ def load_or_make(path: Path, *, host: str) -> Key:
     public key stands beside it with the ending .vkey.
 
     Raises:
-        CannotUseKey: the file cannot be read or written, is open to others, or holds no key.
+        OpenKey: others may use the file. DamagedKey: it holds no key. NoKeyNow: the disk does not let us. CannotUseKey: this
+            user may not read or write it.
     """
     try:
         if not path.exists():
-            _write_new(path, _spelled(_name(host), os.urandom(32)))
-        key = _load(path)
+            _write_new(path, _spelled(name_of(host), os.urandom(32)))
+        key = load(path)
         public = path.with_suffix(".vkey")
         if not public.exists():
             _write_new(public, f"{key.vkey}\n", mode=0o644)
     except OSError as error:
         why = f"cannot use the signing key {path}: {error.strerror}"
-        raise CannotUseKey(f"{why}\nGive the agent's user the file and its directory, or name another one.") from None
+        kind = NoKeyNow if error.errno in DISK else CannotUseKey
+        raise kind(f"{why}\nGive the agent's user the file and its directory, or name another one.") from None
     return key
 
 
-def _load(path: Path) -> Key:
+def publish(path: Path, key: Key) -> None:
+    """Have the public half of the key in `path` stand beside it; what stood there and is another's is kept as `.vkey.old`.
+
+    Raises:
+        CannotUseKey: the disk does not let us.
+    """
+    public = path.with_suffix(".vkey")
+    try:
+        if public.exists() and public.read_text(errors="replace").strip() == key.vkey:
+            return
+        if public.exists():
+            public.replace(public.with_name(f"{public.name}.old"))
+        _write_new(public, f"{key.vkey}\n", mode=0o644)
+    except OSError as error:
+        raise CannotUseKey(f"cannot write {public}: {error.strerror}\nLook at the disk (dmesg, df, mount).") from None
+
+
+def load(path: Path) -> Key:
+    """The key in a file that is there.
+
+    Raises:
+        OpenKey, DamagedKey: as in load_or_make. OSError: it cannot be read.
+    """
     mode = path.stat().st_mode & 0o777
+    key = _read(path)
     if mode & 0o027:  # group read is how systemd's LoadCredential= shows its access list
-        raise CannotUseKey(f"cannot use the signing key {path}: others may use it (mode {mode:o})\nMend: chmod 600 {path}")
+        why = f"cannot use the signing key {path}: others may use it (mode {mode:o})\nMend: chmod 600 {path}"
+        raise OpenKey(why, key)
+    return key
+
+
+def _read(path: Path) -> Key:
     text = path.read_text(errors="replace").strip()
     try:
         name, _, kept = text.removeprefix(_HEAD).split("+", 2)
@@ -85,7 +132,7 @@ def _load(path: Path) -> Key:
         whole = False
     if not whole:
         mend = "Put it back from its copy. Without one, move it and the journal aside: a new key cannot continue the old journal."
-        raise CannotUseKey(f"cannot use the signing key {path}: it holds no key in the form PRIVATE+KEY+name+hash+key\n{mend}")
+        raise DamagedKey(f"cannot use the signing key {path}: it holds no key in the form PRIVATE+KEY+name+hash+key\n{mend}")
     return Key(name, seed)
 
 
@@ -94,7 +141,7 @@ def _spelled(name: str, seed: bytes) -> str:
     return f"{_HEAD}{name}+{hashed}+{base64.b64encode(_ED25519 + seed).decode()}\n"
 
 
-def _name(host: str) -> str:
+def name_of(host: str) -> str:
     """A name that c2sp.org/signed-note allows: no spaces and no plus."""
     return f"{re.sub(r'[^A-Za-z0-9._-]+', '-', host) or 'localhost'}/containment-agent"
 

@@ -12,6 +12,7 @@ import math
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any, Final
 
 _PARSER: Final[Any] = importlib.import_module("re._parser")
@@ -21,6 +22,7 @@ _COMPILER: Final[Any] = importlib.import_module("re._compiler")
 Item = tuple[str, Any]
 Characters = frozenset[int]
 
+_NESTED: Final = "a repeat inside a repeat, or alternatives inside one, can be slow; write it as one repeat, or use glob"
 _ONE: Final = ("LITERAL", "NOT_LITERAL", "ANY", "IN")
 _REPEATS: Final = ("MAX_REPEAT", "MIN_REPEAT", "POSSESSIVE_REPEAT")
 _ENDS: Final = ("AT_END", "AT_END_STRING", "AT_END_LINE")
@@ -28,6 +30,8 @@ _SET: Final = 4
 """What a character costs in a run of a set like `[\\w-]`; a run of `.` or of one letter costs 1."""
 _AGAIN: Final = 8
 """What it costs to try at one character of a run how the expression goes on."""
+_FEW: Final = 256
+"""A repeat of at most so many is bounded."""
 _ANYTHING: Final[Item] = ("ANYTHING", None)
 """Stands for text that may go on in any way."""
 _WHOLE: Final[Item] = ("AT", "AT_END_STRING")
@@ -42,7 +46,7 @@ def cost(pattern: re.Pattern[Any], longest: int, *, search: bool, whole: bool = 
         ValueError: repeats inside repeats, or back-references, whose work may be beyond all bounds; the sentence says which.
     """
     walk = _Walk(pattern, longest)
-    tree = walk.items(_PARSER.parse(pattern.pattern, pattern.flags & ~_INFERRED))
+    tree = walk.whole
     rest = [_WHOLE] if whole else []
     one = walk.sequence(tree, rest, frozenset())
     if not search or walk.starts_once(tree):
@@ -54,8 +58,9 @@ def cost(pattern: re.Pattern[Any], longest: int, *, search: bool, whole: bool = 
     return longest + starts * bare.steps + 2 * one.steps
 
 
-_INFERRED: Final = int(re.UNICODE)
-"""A flag that a compiled str pattern has and its text need not say."""
+def power(pattern: re.Pattern[Any]) -> float:
+    """By which power of the text's length the work of a search grows: 1 is linear."""
+    return math.log2(cost(pattern, 1 << 17, search=True) / cost(pattern, 1 << 16, search=True))
 
 
 @dataclass(frozen=True)
@@ -75,12 +80,19 @@ class _Walk:
     pattern: re.Pattern[Any]
     longest: int
     _known: dict[str, Characters] = field(default_factory=dict)
+    _flags: int = 0
+
+    def __post_init__(self) -> None:
+        self._flags = self.pattern.flags
+        self.whole = self.items(_PARSER.parse(self.pattern.pattern, self.pattern.flags))
+        self._every = list(self._all(self.whole))  # and with them, the flags of every group
 
     def items(self, tree: Any) -> list[Item]:
         """A part of the tree as operations with their names; groups without meaning of their own are opened."""
         found: list[Item] = []
         for operation, detail in tree:
             if str(operation) == "SUBPATTERN":
+                self._flags |= detail[1] & (re.IGNORECASE | re.DOTALL)  # those of one group count for all: it only adds ways
                 found += self.items(detail[3])
             else:
                 found.append((str(operation), detail))
@@ -99,17 +111,34 @@ class _Walk:
         if not items or items[0][0] != "AT":
             return False
         by_line = str(items[0][1]) == "AT_BEGINNING" and self.pattern.flags & re.MULTILINE
-        return str(items[0][1]).startswith("AT_BEGINNING") and not (by_line and self._crosses_lines(items))
+        return str(items[0][1]).startswith("AT_BEGINNING") and not (by_line and self._crosses_lines())
 
     def period(self, items: Sequence[Item]) -> int:
-        """How far apart two places must be at which these may begin: 6 for `union.*`? no, 5; 1 for `aa`."""
-        sets: list[Characters] = []
-        for item in items:
-            if item[0] not in _ONE:
-                break
-            sets.append(self._characters(item))
+        """How far apart two places must be at which these may begin: 5 for `union.*`, 1 for `aa`."""
+        sets = self._lead(items)
         fit = (by for by in range(1, len(sets)) if all(a & b for a, b in zip(sets, sets[by:], strict=False)))
         return next(fit, max(1, len(sets)))
+
+    def _lead(self, items: Sequence[Item]) -> list[Characters]:
+        """The characters that these must begin with, one after another."""
+        sets: list[Characters] = []
+        for operation, detail in items:
+            if operation in _ONE:
+                sets.append(self._characters((operation, detail)))
+                continue
+            body = self.items(detail[2]) if operation in _REPEATS else []
+            if len(body) != 1 or body[0][0] not in _ONE:
+                break
+            sets += [self._characters(body[0])] * min(int(detail[0]), _FEW)
+            if detail[0] != detail[1]:
+                break
+        return sets
+
+    def _ways(self, span: int, these: Characters, rest: Sequence[Item]) -> int:
+        """At how many characters of a run what follows may begin; only at its end if it needs a character that no run holds."""
+        lead = self._lead(rest)
+        outside = next((at for at, one in enumerate(lead) if not one & these), None)
+        return min(span, span // self.period(rest) + 1 if outside is None else outside + 1)
 
     def _item(self, item: Item, rest: Sequence[Item], before: Characters) -> _Cost:
         operation, detail = item
@@ -144,7 +173,7 @@ class _Walk:
         done = len(rest) == 1 and rest[0][0] in _ONE
         slow = operation == "MIN_REPEAT" or rest[0][0] != "LITERAL" or (overlap and not done)
         steps = span * ((_SET if one[0] == "IN" else 1) + (_AGAIN if slow else 0))
-        ways = min(span - min(least, span) + 1, self.longest // self.period(rest) + 1) if overlap else 1
+        ways = self._ways(span - min(least, span) + 1, these, rest) if overlap else 1
         shared = span > _FEW and (not before or bool(before & these))
         return _Cost(steps, 1 if operation == "POSSESSIVE_REPEAT" else ways, after, shared)
 
@@ -154,23 +183,20 @@ class _Walk:
         """A repeat, or the choice, of something longer."""
         least, most = many
         begins, empty = self._first(body)
-        follows, _ = self._first(rest)
-        exclusive = not (begins & follows) and not empty
+        exclusive = not (begins & self._first(rest)[0]) and not empty
         if most <= 1:
             inside = self.sequence(body, rest, before)
-            ways = max(inside.ways, 1) if exclusive else inside.ways + (least == 0)
+            ways = inside.ways if exclusive else inside.ways + (least == 0)
             return _Cost(inside.steps + 1, ways, inside.after | before, inside.shared)
-        if any(operation in _REPEATS and int(detail[1]) > _FEW for operation, detail in self._all(body)):
-            raise ValueError("a repeat inside a repeat can be slow; write it as one repeat, or use glob")
         inside = self.sequence(body, [("FORK", (body, rest))], before)
+        unbounded = any(name in _REPEATS and int(detail[1]) > _FEW for name, detail in self._all(body))
+        if unbounded or (inside.ways > 1 and most > _FEW):
+            raise ValueError(_NESTED)
         times = min(most, self.longest)
-        if inside.ways > 1 and most > _FEW:
-            raise ValueError(
-                "a repeat inside a repeat, or alternatives inside one, can be slow; write it as one repeat, or use glob"
-            )
-        ways = inside.ways ** min(times, 64) * (1 if exclusive else times - min(least, times) + 1)
-        steps = inside.steps * min(times, 64) if inside.ways > 1 else inside.steps * times
-        return _Cost(steps * max(1, ways // max(1, times)), 1 if operation == "POSSESSIVE_REPEAT" else ways, inside.after | before)
+        tries = times if inside.ways == 1 else inside.ways ** min(times, _FEW)
+        ways = inside.ways ** min(times, _FEW) * (1 if exclusive else times - min(least, times) + 1)
+        alone = operation == "POSSESSIVE_REPEAT"
+        return _Cost(inside.steps * tries, 1 if alone else ways, inside.after | before, inside.shared)
 
     def _branch(self, each: Sequence[Sequence[Item]], rest: Sequence[Item], before: Characters) -> _Cost:
         costs = [self.sequence(one, rest, before) for one in each]
@@ -201,7 +227,8 @@ class _Walk:
             begins, empty = self._first(self.items(detail[2]))
             return begins, empty or int(detail[0]) == 0
         if operation in ("BRANCH", "FORK"):
-            each = [self._first(self.items(one) if operation == "BRANCH" else one) for one in (detail[1] if operation == "BRANCH" else detail)]
+            parts = [self.items(one) for one in detail[1]] if operation == "BRANCH" else detail
+            each = [self._first(one) for one in parts]
             return frozenset[int]().union(*(one for one, _ in each)), any(empty for _, empty in each)
         if operation == "ATOMIC_GROUP":
             return self._first(self.items(detail))
@@ -217,29 +244,39 @@ class _Walk:
                 if isinstance(piece, _PARSER.SubPattern):
                     yield from self._all(self.items(piece))
 
-    def _crosses_lines(self, items: Sequence[Item]) -> bool:
-        return any(10 in self._characters(one) for one in self._all(items) if one[0] in _ONE)
+    def _crosses_lines(self) -> bool:
+        return any(10 in self._characters(one) for one in self._every if one[0] in _ONE)
 
-    @property
+    @cached_property
     def _alphabet(self) -> Characters:
-        return frozenset(range(256))
+        """The first 256 characters and those that the expression names; all others are alike to it."""
+        if isinstance(self.pattern.pattern, bytes):
+            return frozenset(range(256))
+        named = {code for item in self._every for code in _codes(item)}
+        return frozenset(range(256)) | named | {ord(case) for code in named for case in _cases(chr(code))} | {0x10FFFF}
 
     def _characters(self, item: Item) -> Characters:
-        """Which of the first 256 characters this one takes; for those beyond, `é` and `ß` stand."""
+        """Which characters of the alphabet this one takes."""
         key = repr(item)
         if key not in self._known:
             tree = _PARSER.SubPattern(_PARSER.State(), [(getattr(_PARSER, item[0]), item[1])])
             tree.state.str = self.pattern.pattern
-            made = _COMPILER.compile(tree, self.pattern.flags & ~_INFERRED)
+            made = _COMPILER.compile(tree, self._flags)
             text = isinstance(self.pattern.pattern, str)
-            self._known[key] = frozenset(at for at in range(256) if made.match(chr(at) if text else bytes([at])))
+            self._known[key] = frozenset(at for at in self._alphabet if made.match(chr(at) if text else bytes([at])))
         return self._known[key]
 
 
-_FEW: Final = 256
-"""A repeat of at most so many is bounded."""
+def _codes(item: Item) -> Iterable[int]:
+    """The characters that stand in one operation by name, or at an end of a range."""
+    operation, detail = item
+    if operation in ("LITERAL", "NOT_LITERAL"):
+        return [int(detail)]
+    if operation != "IN":
+        return []
+    named = [one for what, one in detail if str(what) in ("LITERAL", "RANGE")]
+    return [code for one in named for code in (one if isinstance(one, tuple) else (int(one),))]
 
 
-def ways_out(pattern: re.Pattern[Any]) -> float:
-    """By which power of the text's length the work of a search grows, as far as the bound can tell."""
-    return math.log2(max(1, cost(pattern, 1 << 17, search=True)) / max(1, cost(pattern, 1 << 16, search=True)))
+def _cases(character: str) -> Iterable[str]:
+    return [one for one in (character.lower(), character.upper()) if len(one) == 1]

@@ -16,9 +16,9 @@ from typing import Annotated, Any, ClassVar, Final, Literal, TypeVar
 from annotated_types import Interval
 from pydantic import AfterValidator, PlainValidator, WithJsonSchema
 
+from agent.grammar import policy_recover
 from agent.grammar.located import Node
 from agent.grammar.typed import About, Later
-from agent.grammar import policy_recover
 from agent.policy import Count, Distinct, Held, Mode, Of, Rate, Severity
 from agent.rungs import Ladder, Shares
 from agent.schema import Duration, Flag, duration

@@ -44,15 +44,22 @@ REQUEST: Final = Kind(
 __all__ = ["REQUEST", "SOURCE", "STATS", "Nginx"]  # the rates' kinds are gathered from here
 
 _COMBINED: Final = re.compile(
-    r'(?P<ip>\S+) [^"]*\[(?P<time>[^\]"]{1,40})\] "(?P<request>[^"]*)" (?P<status>\d{3}) (?P<bytes>\d+|-)'
-    r'(?: "(?P<referer>[^"]*)" "(?P<agent>[^"]*)")?'
+    r'(?P<request>[^"]*)" (?P<status>\d{3}) (?P<bytes>\d{1,15}|-)(?: "(?P<referer>[^"]*)" "(?P<agent>[^"]*)")?'
 )
+"""From the first `"` of a line on; before it stand the client, a name it gave itself, and the time in the last brackets."""
 _LONGEST_TIME: Final = 40
+_LONGEST_ADDRESS: Final = 46
+"""One more than any address has, so that none comes of cutting: texts that are looked up are remembered, and must be short."""
 _TIME: Final = re.compile(r"(\d\d)/([A-Z][a-z]{2})/(\d{4}):(\d\d):(\d\d):(\d\d) ([+-])(\d\d)(\d\d)")
 _MONTHS: Final = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
 
 _COUNT_COMBINED: Final = re.compile(rb'^([\dA-Fa-f:.]{2,45}) [^"\n]*"[^"\n]*" (\d{3}) ', re.MULTILINE)
-_COUNT_ADDRESS: Final = re.compile(rb'"remote_addr": ?"([^"\n]*)"')
+_COUNT_ADDRESS: Final = re.compile(rb'"remote_addr": ?"([^"\n]{0,45})"')
+_COUNT_TIMES: Final = {
+    "msec": re.compile(rb'"msec": ?"?([\d.]{1,40})'),
+    "time_iso8601": re.compile(rb'"time_iso8601": ?"([^"\n]{1,40})"'),
+    "time_local": re.compile(rb'"time_local": ?"([^"\n]{1,40})"'),
+}
 _COUNT_STATUS: Final = re.compile(rb'"status": ?"?(\d{3})')
 _COUNT_HOST: Final = re.compile(rb'"server_name": ?"([^"\n]*)"')
 
@@ -77,9 +84,10 @@ class Nginx:
 
 
 def _read_combined(text: str) -> Said | None:
-    found = _COMBINED.match(text)
-    ip = canonical(found["ip"]) if found else None
-    if found is None or ip is None:
+    head, _, asked = text.partition('"')
+    named, bracket, stamp = head.rpartition("[")
+    found, ip = _COMBINED.match(asked), canonical(named.partition(" ")[0][:_LONGEST_ADDRESS])
+    if found is None or ip is None or not bracket or not stamp.endswith("] ") or len(stamp) > _LONGEST_TIME:
         return None
     fields: dict[str, Value] = {
         "src.ip": ip,
@@ -89,7 +97,7 @@ def _read_combined(text: str) -> Said | None:
         "referer": _text(found["referer"]),
         "agent": _text(found["agent"]),
     }
-    return Said(REQUEST.name, fields, local_time(found["time"]))
+    return Said(REQUEST.name, fields, local_time(stamp[:-2]))
 
 
 def _request(line: str) -> dict[str, Value]:
@@ -124,7 +132,7 @@ def local_time(stamp: str) -> float:
 
 def _read_json(text: str) -> Said | None:
     line = loaded(text)
-    ip = canonical(str(line.get("remote_addr", "")))
+    ip = canonical(str(line.get("remote_addr", ""))[:_LONGEST_ADDRESS])
     if ip is None:
         return None
     fields = _request(str(line["request"])) if "request" in line else _request(f"{line.get('request_method', '')} {_uri(line)}")
@@ -174,17 +182,19 @@ def _count_json(chunk: bytes) -> Counter[Hit]:
     ips, statuses, hosts = _COUNT_ADDRESS.findall(chunk), _COUNT_STATUS.findall(chunk), _COUNT_HOST.findall(chunk)
     if len(ips) == len(statuses) == lines and len(hosts) in (0, lines):
         return Counter(zip(ips, hosts or [b""] * lines, statuses, strict=True))
-    return Counter(_hit(loaded(line)) for line in chunk.split(b"\n") if line)
+    return Counter(_hit(line) for line in chunk.split(b"\n") if line)
 
 
-def _hit(line: Mapping[str, Any]) -> Hit:
-    parts = (line.get("remote_addr", ""), line.get("server_name", ""), line.get("status", ""))
-    return tuple(str(part).encode("utf-8", "replace") for part in parts)  # type: ignore[return-value]
+def _hit(line: bytes) -> Hit:
+    """A line that lacks a name or has one twice; then whose it is cannot be told."""
+    found = [form.findall(line) for form in (_COUNT_ADDRESS, _COUNT_HOST, _COUNT_STATUS)]
+    ip, host, status = (each[0] if len(each) == 1 else b"" for each in found)
+    return ip, host, status
 
 
 def _time_of(line: bytes) -> float:
-    text = line[:65536].decode("utf-8", "replace")
-    if text.startswith("{"):
-        return _json_time(loaded(text))
-    found = _TIME.search(text[:512])
-    return local_time(found[0]) if found else 0.0
+    if not line.startswith(b"{"):
+        stamp = _TIME.search(line[:512].decode("utf-8", "replace"))
+        return local_time(stamp[0]) if stamp else 0.0
+    named = {name: found[1].decode("utf-8", "replace") for name, form in _COUNT_TIMES.items() if (found := form.search(line))}
+    return _json_time(named)

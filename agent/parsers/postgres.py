@@ -9,7 +9,8 @@ SQLSTATE and the severity, since messages are translated. Anybody with a login c
 (RAISE … USING ERRCODE), but not a FATAL one, not a PANIC, and not as the postmaster; PL/pgSQL says so in the context.
 
 `remote_host` is the pooler behind a pooler, `[local]` on a unix socket, and a name with `log_hostname = on`: `src.ip` is there
-only where it is an address. With it off, as by default: what a name's owner lets his address be called may look like another.
+only where it is an address. Leave it off, as it is by default: who owns an address decides what reverse DNS calls it, and may
+call it by another one.
 """
 
 from __future__ import annotations
@@ -124,7 +125,7 @@ def _is_the_servers_own(line: Mapping[str, Any]) -> bool:
 
 
 def _who(line: Mapping[str, Any]) -> dict[str, Value]:
-    ip = canonical(text_at(line, "remote_host"))
+    ip = canonical(text_at(line, "remote_host", 46))
     address: dict[str, Value] = {"src.ip": ip} if ip else {}
     return {**address, "user": text_at(line, "user"), "database": text_at(line, "dbname")}
 

@@ -98,7 +98,7 @@ class Sshd:
 
 def _read(text: str) -> Said | None:
     word = text.partition(" ")[0]
-    if len(text) >= _CUT and not text.startswith(_BY_KEY):
+    if len(text) > _CUT or (len(text) == _CUT and not text.startswith(_BY_KEY)):
         return None
     if word in ("Failed", "Accepted"):
         return _tried(text, word)

@@ -45,7 +45,7 @@ class Sudo:
             name, _, value = part.partition("=")
             if name in _NAMES:
                 fields[_NAMES[name]] = value
-        if not parts or "=" in parts[0]:
+        if not parts or parts[0].partition("=")[0].isupper():  # `TTY=…`; a reason, as `unknown user a=b`, may hold a sign, too
             return Said(COMMAND.name, fields)
         wrong = _WRONG.fullmatch(parts[0])
         return Said(FAILURE.name, {**fields, "reason": parts[0], "attempts": int(wrong[1]) if wrong else 1})

@@ -70,7 +70,7 @@ class VaultAudit:
         request = part_at(line, "request")
         if line.get("type") != "response" or not request:
             return None
-        login = _LOGIN.fullmatch(text_at(request, "path"))
+        login = _LOGIN.fullmatch(text_at(request, "path", 2 * _MOST))
         said = _failed(line, request, login) if login else _refused(line, request)
         return said and said._replace(ts=exact_time(text_at(line, "time", 40)))
 

@@ -15,7 +15,7 @@ import typing
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from operator import itemgetter
-from typing import Any, ClassVar, NamedTuple, Protocol, TypeVar
+from typing import Any, ClassVar, Final, NamedTuple, Protocol, TypeVar
 
 from agent.event import Event, Kind, Value
 from agent.streams.rates import MEASURED, Meter, Tally
@@ -23,6 +23,7 @@ from agent.streams.syslog import split
 
 LONGEST_RAW = 4096
 """Characters of a line that an event keeps."""
+_BEGIN: Final = re.compile(rb"^[^\n]", re.MULTILINE)
 
 
 class Said(NamedTuple):
@@ -147,7 +148,7 @@ class Scan:
 def _lines(hint: re.Pattern[bytes] | None, chunk: bytes) -> Iterable[tuple[int, int]]:
     """Start and end of each line that the hint is found in, without its newline."""
     end = -1
-    hits = hint.finditer(chunk) if hint else re.finditer(rb"^[^\n]", chunk, re.MULTILINE)
+    hits = hint.finditer(chunk) if hint else _BEGIN.finditer(chunk)
     for hit in hits:
         if hit.start() < end:  # one line, several hits
             continue

@@ -112,7 +112,7 @@ class Table:
     def protect(self, allowed: frozenset[tuple[str, Strip]]) -> None:
         """Set what no block may cover; a table that is not loaded yet gets it when it is."""
         self._allowed = allowed
-        if self._rules:
+        if self._rules and self.look().comment == ruleset.OWNER:
             self._allow()
 
     def _load(self, needed: set[Meter]) -> None:

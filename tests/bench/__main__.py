@@ -18,7 +18,7 @@ from pathlib import Path
 
 import click
 
-from tests.bench import table
+from tests.bench import table, worst_line
 from tests.bench.run import LONG, QUICK, Bench, Sizes
 
 _NEEDED = {"fail2ban-server": "fail2ban", "sshguard": "sshguard", "nft": "nftables", "ip": "iproute2"}
@@ -40,11 +40,14 @@ def main() -> int:
             bench.run()
         except KeyboardInterrupt:
             _say("interrupted; what was measured until then:")
+    _say("the worst line for each parser")
+    lines = worst_line.worst_lines(200 if options.quick else 1000)
     _say("")
     took = f"{time.monotonic() - began:.0f} s; load afterwards {os.getloadavg()[0]:.1f}"
-    click.echo(f"{before}\n\n{table.text(bench.cells)}\n{took}")
+    click.echo(f"{before}\n\n{table.text(bench.cells)}\n{worst_line.text(lines)}\n\n{took}")
     if options.json:
-        options.json.write_text(json.dumps({"machine": before, "rows": table.plain(bench.cells)}, indent=2) + "\n")
+        numbers = {"machine": before, "rows": table.plain(bench.cells), "lines": worst_line.plain(lines)}
+        options.json.write_text(json.dumps(numbers, indent=2) + "\n")
     return 0
 
 

@@ -27,6 +27,7 @@ state: "{place}/state"
 socket: "{place}/agent.sock"
 policies: ["{policies}"]
 mode: enforce
+canary: off
 lists: {{office: [], monitoring: []}}
 
 # Where operators log in; whoever is connected there is never blocked. This throw-away host has no logind to tell an operator

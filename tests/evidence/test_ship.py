@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import socket
+import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -13,7 +14,7 @@ import pytest
 
 from agent.evidence.keys import Key
 from agent.evidence.note import Checkpoint
-from agent.evidence.ship import read_notes, ship
+from agent.evidence.ship import LONGEST, PATIENCE, read_notes, ship, tell
 
 KEY = Key("host1/containment-agent", bytes(32))
 NOTES = [Checkpoint(KEY.public.name, size, bytes(32)).signed(KEY.public, KEY.sign) for size in (7, 8)]
@@ -92,3 +93,26 @@ def test_notes_are_found_in_files_and_logs_among_other_text() -> None:
     assert read_notes(NOTES[0] + NOTES[1]) == NOTES
     assert read_notes(f"kept by mail:\n\n{WITNESSED}\n{log}{NOTES[1]}") == [WITNESSED, NOTES[1], WITNESSED]
     assert read_notes('checkpoint "broken \\u00zz"\nnothing\n\nhere') == []
+
+
+def test_lines_arrive_as_ascii_cut_to_what_syslog_takes_and_with_their_priority(tmp_path: Path) -> None:
+    with listening(tmp_path / "log") as server:
+        why = tell(["Zürich\n".encode(), b"x" * 20_000], priority=2, journald=tmp_path / "none", syslog=tmp_path / "log")
+        first, second = server.recv(65536).decode("ascii"), server.recv(65536).decode("ascii")
+
+    assert why == ""
+    assert first.startswith("<82>")
+    assert first.endswith(": Z\\u00fcrich\\n")
+    assert second.endswith("[cut: it has 20000 bytes]")
+    assert len(second) < LONGEST + 100
+
+
+def test_lines_wait_for_a_busy_reader_but_not_for_long_and_say_who_did_not_take_them(tmp_path: Path) -> None:
+    with listening(tmp_path / "log"):
+        begun = time.monotonic()
+        why = tell([b"x" * 1000] * 5000, journald=tmp_path / "none", syslog=tmp_path / "log")
+        took = time.monotonic() - begun
+
+    assert f"syslog: {tmp_path / 'log'} is busy" in why
+    assert "journald: " in why
+    assert took < PATIENCE + 2

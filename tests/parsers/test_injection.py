@@ -134,18 +134,15 @@ def test_a_line_that_is_cut_anywhere_chooses_nothing_either(forged: tuple[str, F
 
 
 @settings(deadline=None)
-@given(FORGED, FORGED)
-def test_the_lines_before_and_after_stay_what_they_are(
-    forged: tuple[str, Form, list[bytes]], other: tuple[str, Form, list[bytes]]
-) -> None:
-    (name, form, texts), (_, *after) = forged, other
-    following = next((one for one in CORPORA[name].forms if one is after[0]), form)
-    last = following.filled(after[1] if following is after[0] else texts)
+@given(st.lists(FORGED, min_size=2, max_size=6))
+def test_the_lines_before_and_after_stay_what_they_are(forged: list[tuple[str, Form, list[bytes]]]) -> None:
+    for name, corpus in CORPORA.items():
+        lines = [form.filled(texts) + b"\n" for _, form, texts in forged if form in corpus.forms]
 
-    together = events_of(name, form.filled(texts) + b"\n" + last + b"\n")
+        together = events_of(name, b"".join(lines))
 
-    apart = events_of(name, form.filled(texts) + b"\n") + events_of(name, last + b"\n")
-    assert [(one.kind, one.fields) for one in together] == [(one.kind, one.fields) for one in apart]
+        apart = [event for line in lines for event in events_of(name, line)]
+        assert [(one.kind, one.fields) for one in together] == [(one.kind, one.fields) for one in apart]
 
 
 @pytest.mark.parametrize("size", [4 << 10, 70_000])

@@ -1,0 +1,247 @@
+"""What can be contained here, each with its order, and with eyes of its own: nft, SQL, HTTP and systemctl, never our code."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+from collections.abc import Callable, Mapping
+from contextlib import closing
+from dataclasses import dataclass
+from typing import Any
+
+import psycopg
+
+from tests.docker_daemon import Dockerd
+from tests.isolating import everything, web
+from tests.openbao import Bao
+from tests.postgres import Server, met
+from tests.services import ServiceBox
+
+_AUTO = "select name, setting from pg_file_settings where sourcefile like '%auto.conf' order by 1"
+_PREPARED = "select gid, owner from pg_prepared_xacts order by 1"
+_ROLES = "select rolname, rolcanlogin, rolconnlimit, rolsuper, rolconfig from pg_roles where rolname in ('thief', 'app') order by 1"
+
+
+def _nothing() -> None:
+    """There is nothing to get ready."""
+
+
+@dataclass(frozen=True)
+class Subject:
+    """One action on one thing. `holds` asks the system itself whether it is contained, `world` is all that it touches; both
+    have a deadline. What is done `once` is never taken back. `takes` are the seconds that it may need.
+    """
+
+    name: str
+    action: str
+    params: Mapping[str, str]
+    target: str
+    holds: Callable[[], bool]
+    world: Callable[[], object]
+    ready: Callable[[], None] = _nothing
+    again: Callable[[], None] = _nothing
+    once: bool = False
+    takes: float = 10.0
+
+    def order(self, ttl: str) -> dict[str, Any]:
+        """The body of a person's order."""
+        params = dict(self.params) if self.once else {**self.params, "ttl": ttl}
+        return {"action": self.action, "params": params, "why": "chaos", "sure": True}
+
+
+# The kernel -----------------------------------------------------------------------------------------------------------
+
+
+def table(name: str = "containment") -> str:
+    """One of our tables as nft shows it, without counters and times; empty where it is not there."""
+    shown = subprocess.run(["nft", "-s", "list", "table", "inet", name], capture_output=True, text=True, check=False, timeout=10)
+    return re.sub(r" (timeout|expires) [0-9a-z]+", "", shown.stdout)
+
+
+def _blocked(address: str) -> bool:
+    return address in table()
+
+
+def kernel(yard: str = "203.0.113") -> list[Subject]:
+    """Blocks, limits, and the isolation of the host."""
+    made = [("block_ip", "9", {}), ("block_egress", "10", {}), ("rate_limit", "11", {"rps": "10"})]
+    blocks = [
+        Subject(
+            action, action, {"ip": f"{yard}.{last}", **more}, f"{yard}.{last}",
+            holds=lambda last=last: _blocked(f"{yard}.{last}"), world=lambda: table(),
+        )  # fmt: skip
+        for action, last, more in made
+    ]
+    shut = Subject(
+        "isolate_host", "isolate_host", {"confirm": "30s"}, "host",
+        holds=lambda: "set armed" in (shown := table("containment_host")) and "elements" in shown.partition("set armed")[2].partition("}")[0],
+        world=lambda: table("containment_host"),
+        takes=20,
+    )  # fmt: skip
+    return [*blocks, shut]
+
+
+# PostgreSQL -----------------------------------------------------------------------------------------------------------
+
+
+def furnish(server: Server) -> None:
+    """What the agent may do, a role that writes, and one that is to be locked out."""
+    server.run("create role app login", "create role thief login connection limit 3")
+    server.run("create table written (a int)", "alter table written owner to app")
+    server.grant("postgres")
+
+
+def _read_only(server: Server) -> bool:
+    return met(server, "app") == "25006"
+
+
+def _locked_out(server: Server) -> bool:
+    try:
+        psycopg.connect(server.dsn.replace("user=agent", "user=thief"), connect_timeout=5).close()
+    except psycopg.OperationalError as error:
+        if "not permitted to log in" in str(error):
+            return True
+        raise
+    return False
+
+
+class Session:
+    """A session of the role app, which is there whenever it is to be ended."""
+
+    def __init__(self, server: Server) -> None:
+        self._dsn, self._held = server.dsn.replace("user=agent", "user=app"), list[psycopg.Connection[Any]]()
+
+    def begin(self) -> None:
+        self.end()
+        self._held = [psycopg.connect(self._dsn, autocommit=True, connect_timeout=5)]
+
+    def dead(self) -> bool:
+        try:
+            self._held[0].execute("select 1")
+        except psycopg.OperationalError:
+            return True
+        return False
+
+    def end(self) -> None:
+        for one in self._held:
+            with closing(one):
+                pass
+        self._held = []
+
+
+def postgres(server: Server, *, fence: bool = True) -> list[Subject]:
+    """Stops of writes, sessions and roles of one server that is `furnish`ed."""
+
+    def writes() -> object:
+        return server.rows(_AUTO), server.rows(_PREPARED), met(server, "app"), server.value("show lock_timeout")
+
+    def fenced() -> bool:
+        return bool(server.value("select pg_is_in_recovery()"))
+
+    def place() -> object:
+        timeline = server.value("select timeline_id from pg_control_checkpoint()")
+        return sorted(one.name for one in server.data.iterdir() if one.name != "postmaster.pid"), timeline, writes()
+
+    session = Session(server)
+    stops = [
+        Subject(
+            f"stop_writes {strength}", "stop_writes", {"strength": strength}, "main",
+            holds=lambda: _read_only(server), world=writes, takes=30,
+        )
+        for strength in ("soft", "hard")
+    ]  # fmt: skip
+    made = [
+        *stops,
+        Subject("stop_writes fence", "stop_writes", {"strength": "fence"}, "main", holds=fenced, world=place, takes=60),
+        Subject(
+            "lock_role", "lock_role", {"role": "thief"}, "thief",
+            holds=lambda: _locked_out(server), world=lambda: server.rows(_ROLES),
+        ),
+        Subject(
+            "end_sessions", "end_sessions", {"role": "app"}, "app",
+            holds=session.dead, world=lambda: None, ready=session.begin, again=session.end, once=True,
+        ),
+    ]  # fmt: skip
+    return [one for one in made if fence or one.name != "stop_writes fence"]
+
+
+# Vault ----------------------------------------------------------------------------------------------------------------
+
+
+def vault(bao: Bao) -> list[Subject]:
+    """An entity that is disabled, and a token that is revoked."""
+    bao.user("chaos")
+    entity = bao.login("chaos")["entity_id"]
+    token, wanted = dict[str, Any](), dict[str, str]()
+
+    def seen() -> dict[str, Any]:
+        found = bao.ask("GET", f"identity/entity/id/{entity}")["data"]
+        return {key: value for key, value in found.items() if key != "last_update_time"}
+
+    def begin() -> None:
+        token.update(bao.login("chaos"))
+        wanted["accessor"] = token["accessor"]
+
+    disable = {"entity": entity, "tokens": "false"}
+    return [
+        Subject("revoke entity", "revoke_credentials", disable, entity, holds=lambda: bool(seen()["disabled"]), world=seen, takes=20),
+        Subject(
+            "revoke token", "revoke_credentials", wanted, "",
+            holds=lambda: not bao.works(token), world=lambda: None, ready=begin, once=True, takes=20,
+        ),
+    ]  # fmt: skip
+
+
+# Docker ---------------------------------------------------------------------------------------------------------------
+
+
+def docker(dockerd: Dockerd) -> list[Subject]:
+    """A container on two networks with a published port. The thread is in dockerd's network."""
+
+    def begin() -> None:
+        if not dockerd.api.containers(filters={"name": "^/web$"}):
+            web(dockerd)
+
+    def cut() -> bool:
+        seen = dockerd.attrs("web")
+        return bool(seen["State"]["Paused"]) or not seen["NetworkSettings"]["Networks"]
+
+    return [
+        Subject(
+            "isolate_container", "isolate_container", {"container": "web"}, "web",
+            holds=cut, world=lambda: everything(dockerd, "web"), ready=begin, takes=40,
+        )
+    ]  # fmt: skip
+
+
+# systemd, in a box ----------------------------------------------------------------------------------------------------
+
+
+def services(box: ServiceBox) -> list[Subject]:
+    """Units stopped, frozen, cut off and restarted."""
+    watched = ("packaged.service", "echo.service", "idle.service")
+
+    def world() -> object:
+        return box.state(*watched), box.drop_ins()
+
+    def stopped() -> bool:
+        return box.unit("packaged.service", "LoadState") == "masked"
+
+    invocation = dict[str, str]()
+
+    return [
+        Subject("stop_service", "stop_service", {"unit": "packaged.service"}, "packaged.service", holds=stopped, world=world),
+        Subject(
+            "freeze_service", "freeze_service", {"unit": "echo.service"}, "echo.service",
+            holds=lambda: box.unit("echo.service", "FreezerState") == "frozen", world=world,
+        ),
+        Subject(
+            "isolate_service", "isolate_service", {"unit": "echo.service"}, "echo.service",
+            holds=lambda: "0.0.0.0/0" in box.unit("echo.service", "IPAddressDeny"), world=world,
+        ),
+        Subject(
+            "restart_service", "restart_service", {"unit": "packaged.service", "most": "100"}, "packaged.service",
+            holds=lambda: box.unit("packaged.service", "InvocationID") != invocation["was"], world=lambda: None,
+            ready=lambda: invocation.update(was=box.unit("packaged.service", "InvocationID")), once=True,
+        ),
+    ]  # fmt: skip
