@@ -126,6 +126,9 @@ class Scan:
     def _read(self, one: Parser, chunk: bytes, seen: float, found: list[tuple[int, Event]]) -> None:
         """One parser's events with the places of their lines. This runs for every line of an attack, and so it is flat."""
         programs, longest, read, source = one.programs, one.longest, one.read, self.source
+        sure = (
+            frozenset() if programs else frozenset(kind.name for kind in one.kinds if not kind.forgeable)
+        )  # anybody logs to syslog
         for start, end in _lines(one.hint, chunk):
             # A writer without O_APPEND leaves a hole of NULs before its next line when its file is truncated.
             bare = chunk[start:end].lstrip(b"\0")
@@ -141,7 +144,7 @@ class Scan:
             said = read(text)
             if said is not None:
                 kind, fields, own, times = said
-                event = Event(kind, seen, fields, source, own or ts, line[:LONGEST_RAW], True)
+                event = Event(kind, seen, fields, source, own or ts, line[:LONGEST_RAW], kind not in sure)
                 found += [(start, event)] * times
 
 

@@ -27,8 +27,8 @@ def die(scene: Scene, moment: str) -> None:
     try:
         scene.begin(moment)
         scene.put()
-        scene.life.await_death(max(0.0, scene.left()) + scene.subject.takes + 10)
-        scene.life.start()
+        if scene.life.dies(max(0.0, scene.left()) + scene.subject.takes):
+            scene.life.start()
         scene.must_be_equal()
         if scene.by_policy:
             _not_lost(scene)
@@ -40,7 +40,7 @@ def die(scene: Scene, moment: str) -> None:
 def _not_lost(scene: Scene) -> None:
     """What was seen before a death is contained after it."""
     until = time.monotonic() + 10
-    while not {"in_force", "recovered"} & set(scene.life.kinds(scene.first - 1)):
+    while not any(one.kind == "in_force" or one.body.get("holds") for one in scene.life.records(scene.first - 1)):
         if time.monotonic() > until:
             raise Broken("a finding was forgotten over a death")
         time.sleep(0.1)
