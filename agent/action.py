@@ -237,7 +237,8 @@ def action(*, impact: Impact | None = None, mutes: tuple[str, ...] = (), within:
     """Declare the one action of a file under actions/.
 
     `impact` is left out by a class that has a property `impact`, because its parameters decide. `mutes` are the kinds of events
-    that it causes itself (`check unit` is a kind of check; * stands for any), about what its changes touch; `within` the seconds that planning may take beyond what every plan may.
+    that it causes itself (`check unit` is a kind of check; * stands for any), about what its changes touch. `within` are the
+    seconds that planning may take beyond what every plan may.
     """
 
     def declare(cls: T) -> T:

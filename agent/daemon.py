@@ -14,17 +14,19 @@ import time
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
-from agent import bereft, flow, lists, rounds, sdnotify, snapshot
+from agent import flow, rounds, sdnotify, snapshot
 from agent.action import Change
 from agent.check import events
 from agent.clock import Clock
 from agent.control import Control
-from agent.degraded import withheld
 from agent.desk import Desk, Parts, bug
 from agent.dispatch import Outside, carry_out
 from agent.event import Event
 from agent.guard import barred
+from agent.loss import bereft
+from agent.loss.degraded import withheld
 from agent.messages import Asked, ClockSet, Disturbed, Effect, Message, Note, Reply, Seen, Started, Tick
+from agent.people import lists
 from agent.record import Record
 from agent.schedule import Answered
 from agent.sensing import Sensing

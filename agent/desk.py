@@ -15,10 +15,10 @@ from agent.canary import Canary
 from agent.event import Event
 from agent.evidence.keeper import Keeper
 from agent.execute import Keep
+from agent.expiry.outlive import Outlive
 from agent.grammar.problem import Problems
 from agent.guard import Lifelines
 from agent.messages import Asked, Effect, Learnt, Message, Note, Reply
-from agent.outlive import Outlive
 from agent.policy import BUILT_IN, ROUND
 from agent.record import Record
 from agent.schedule import Schedule

@@ -8,6 +8,8 @@ from typing import Final
 
 from agent import execute
 from agent.action import CannotReach, Change, Protected, System
+from agent.expiry.outlive import Outlive
+from agent.expiry.timers import PATIENCE as ARMING
 from agent.messages import (
     Applied,
     Apply,
@@ -24,8 +26,6 @@ from agent.messages import (
     Verified,
     Verify,
 )
-from agent.outlive import Outlive
-from agent.timers import PATIENCE as ARMING
 from agent.workers import Job, Lanes
 
 DEADLINE: Final = 10.0
@@ -103,7 +103,9 @@ def _counted(planned: list[Planned], system: System | None) -> list[Planned]:
         population = system.population()
     except CannotReach:  # what cannot be counted bounds nothing; the other limits hold
         return planned
-    return [replace(one, population=population) if at == 0 or "container" in population else one for at, one in enumerate(planned)]
+    return [
+        replace(one, population=population) if at == 0 or "container" in population else one for at, one in enumerate(planned)
+    ]
 
 
 def _plan(one: Plan, systems: Systems) -> Planned:

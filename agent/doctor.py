@@ -13,8 +13,9 @@ from ipaddress import ip_network
 from pathlib import Path
 from typing import Any, Final
 
-from agent import look, timers
+from agent import look
 from agent.action import CannotReach, System
+from agent.expiry import timers
 from agent.grammar.problem import Problems
 from agent.guard import WIDEST, Lifelines
 from agent.schema import spoken

@@ -69,9 +69,7 @@ def _pass(jobs: Sequence[Job], systems: Mapping[str, System], keep: Keep, door: 
 def _make(jobs: Sequence[Job], systems: Mapping[str, System]) -> list[Outcome]:
     applied = _perform([change.apply for _, change in jobs], systems)
     held = _perform([change.verify for _, change in jobs], systems)
-    return [
-        _outcome(name, change, made, holds) for (name, change), made, holds in zip(jobs, applied, held, strict=True)
-    ]
+    return [_outcome(name, change, made, holds) for (name, change), made, holds in zip(jobs, applied, held, strict=True)]
 
 
 def _captured(name: str, change: Change, systems: Mapping[str, System], keep: Keep) -> tuple[Mapping[str, Any], ...]:

@@ -14,9 +14,10 @@ from collections.abc import Iterator, Sequence, Set
 from itertools import count
 from typing import Any
 
-from agent import adopting, clock, consent, crowd, drift, ends, findings, lifting, lists, orders, release, rounds, settle, shadow
+from agent import clock, crowd, drift, findings, lifting, orders, rounds, settle, shadow
 from agent.action import Change
 from agent.judge import done_before, judge
+from agent.loss import adopting
 from agent.messages import (
     Adoptable,
     Applied,
@@ -40,6 +41,8 @@ from agent.messages import (
     Tick,
     Verified,
 )
+from agent.people import consent, lists
+from agent.recovery import ends, release
 from agent.runs import again, begun, forged, sources
 from agent.turn import Agent, Turn, aim, lasting
 from agent.watching.watch import Hit

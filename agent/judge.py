@@ -8,8 +8,8 @@ from typing import Any
 
 from agent import crowd
 from agent.action import Change
-from agent.degraded import refusal
 from agent.guard import ALLOWED, Verdict, needs_a_person, touches
+from agent.loss.degraded import refusal
 from agent.messages import Run
 from agent.turn import Turn, aim
 

@@ -8,9 +8,9 @@ from __future__ import annotations
 import heapq
 from collections.abc import Sequence
 
-from agent import release
 from agent.incident import Mitigation
 from agent.messages import Asked, Lift, Lifted, Release, Reply
+from agent.recovery import release
 from agent.settle import active, forget
 from agent.turn import Gathering, Turn, by_system, jobs
 

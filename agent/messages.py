@@ -202,7 +202,20 @@ class Tick:
 
 
 Message = (
-    Started | Seen | Planned | Applied | Lifted | Verified | Healed | Disturbed | Learnt | Adoptable | Counted | ClockSet | Tick | Asked
+    Started
+    | Seen
+    | Planned
+    | Applied
+    | Lifted
+    | Verified
+    | Healed
+    | Disturbed
+    | Learnt
+    | Adoptable
+    | Counted
+    | ClockSet
+    | Tick
+    | Asked
 )
 
 

@@ -6,11 +6,13 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Final
 
-from agent import adopting, consent, lists, pausing, release, silencing
 from agent.drift import for_the_rest
 from agent.incident import Mitigation
 from agent.lifting import free, lift
+from agent.loss import adopting
 from agent.messages import Asked, Heal, Healed, Plan, Reply, Run
+from agent.people import consent, lists, pausing, silencing
+from agent.recovery import release
 from agent.turn import Agent, Turn, aim, lasting, watching
 
 ORDERS: Final[Mapping[str, Callable[[Turn, Asked], None]]] = {

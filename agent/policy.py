@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Final, Literal
 
 from agent.action import Impact, impact_of
 from agent.event import Event
-from agent.rungs import Recover
+from agent.recovery.rungs import Recover
 from agent.schema import spell
 
 if TYPE_CHECKING:

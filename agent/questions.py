@@ -6,9 +6,10 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Final
 
-from agent import lists_view, pausing, silencing, view
+from agent import view
 from agent.event import Event
 from agent.messages import Asked
+from agent.people import lists_view, pausing, silencing
 from agent.schedule import Schedule
 from agent.turn import Agent
 

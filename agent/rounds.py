@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from agent import consent, ends, lists, pausing, release, silencing
 from agent.drift import SWEEP, ask, look
 from agent.incident import QUIET, Incident
 from agent.lifting import TRY_AGAIN, expire
+from agent.people import consent, lists, pausing, silencing
+from agent.recovery import ends, release
 from agent.settle import active
 from agent.turn import Agent, Turn, comes_round
 

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any, Final
 
-from agent import pauses, silences
+from agent.people import pauses, silences
 from agent.record import Record
 from agent.visible import visible
 

@@ -7,8 +7,9 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from agent.action import System, read_change
+from agent.fold import key_of, stands
 from agent.incident import Incident, Mitigation
-from agent.state import BOOKS, State, key_of, stands
+from agent.state import BOOKS, State
 
 _PLAIN: Final = ("unanswered", "put_off", "last_incident", "last_mitigation")
 _BY_NAME: Final = ("modes", "done", "repeats", "undone", "active", "opened")

@@ -12,15 +12,16 @@ from ipaddress import IPv4Network, IPv6Network
 from typing import Any, Literal
 
 from agent.action import Change, parameters
+from agent.fold import fold
 from agent.guard import Lifelines
 from agent.incident import Mitigation
-from agent.maintenance import Window
 from agent.messages import Asked, Effect, Note, Release, Run, Verify
+from agent.people.maintenance import Window
 from agent.policy import Limits, Mode, Policy
 from agent.record import Record
-from agent.rungs import nearing
+from agent.recovery.rungs import nearing
 from agent.schema import Means, Ttl, spoken
-from agent.state import State, fold
+from agent.state import State
 from agent.watching.watch import Watch
 
 _ORDER = itertools.count()

@@ -9,11 +9,12 @@ import heapq
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
-from agent import pausing, release, silencing
-from agent.approvals import view as shown
 from agent.guard import Lifeline
 from agent.incident import Incident, Mitigation
+from agent.people import pausing, silencing
+from agent.people.approvals import view as shown
 from agent.policy import BUILT_IN, ROUND
+from agent.recovery import release
 from agent.schema import address, spoken
 from agent.turn import Agent
 

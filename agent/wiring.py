@@ -22,8 +22,8 @@ from agent import __version__
 from agent.action import CannotReach, System, discover
 from agent.event import Catalogue, Event, gather
 from agent.guard import Lifeline, Lifelines
-from agent.listed import CONFIGURED
 from agent.outside import systems
+from agent.people.listed import CONFIGURED
 from agent.schema import address
 
 if TYPE_CHECKING:
@@ -32,9 +32,9 @@ if TYPE_CHECKING:
     from agent.execute import Keep
     from agent.grammar.config import Config
     from agent.grammar.located import Problem
+    from agent.people.silencing import Teller
     from agent.policy import Policy
     from agent.record import Stored
-    from agent.silencing import Teller
     from agent.state import State
     from agent.turn import Settings
 
@@ -115,8 +115,8 @@ def read_policies(config: Config, learnt: Iterable[Lifeline] = ()) -> tuple[tupl
     from agent.grammar.config_windows import unknown
     from agent.grammar.policy_reader import read_policies as read
     from agent.grammar.problem import Problems
-    from agent.grounds import ground
-    from agent.prove import problems
+    from agent.proving.grounds import ground
+    from agent.proving.prove import problems
 
     known = catalogue(config)
     policies, warnings = read(find(config.policies), known, parse, partial(problems, ground=ground(config, known, learnt)))
@@ -174,14 +174,14 @@ def build(
     """
     from agent import canary
     from agent.daemon import CYCLES, Daemon
-    from agent.degraded import Memory
     from agent.desk import Parts
     from agent.evidence import ship
-    from agent.expire import stand_back
-    from agent.expired import take_over
-    from agent.outlive import Outlive
+    from agent.expiry.expire import stand_back
+    from agent.expiry.expired import take_over
+    from agent.expiry.outlive import Outlive
+    from agent.loss.degraded import Memory
+    from agent.people.silencing import telling
     from agent.schedule import Schedule, Scheduled
-    from agent.silencing import telling
     from agent.turn import Agent, Reread
     from agent.watching.watch import Watch
 
@@ -268,8 +268,8 @@ def _journal(config: Config, live: Callable[[], Config]) -> tuple[Keeper, dict[s
 
 
 def _replayed(plain: Any, records: Iterable[Stored], world: Mapping[str, System]) -> State:
+    from agent.fold import fold
     from agent.snapshot import restore
-    from agent.state import fold
 
     state = restore(plain, {name: type(one) for name, one in world.items()})
     for one in records:

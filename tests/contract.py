@@ -22,8 +22,8 @@ from pydantic_core import from_json
 
 from agent import execute
 from agent.action import Call, Change, System, read_change
-from agent.capsule import Capsule, ends_elsewhere, spelled, understood
 from agent.evidence.leaf import write_plain
+from agent.expiry.capsule import Capsule, ends_elsewhere, spelled, understood
 
 Systems = Mapping[str, System]
 

@@ -6,9 +6,10 @@ from collections.abc import Mapping, Sequence
 from datetime import timedelta
 from typing import Any
 
-from agent import execute, flow, lists
+from agent import execute, flow
 from agent.action import Change, Holds, Impact, InProgress, Protected, System, action, call
 from agent.event import Event
+from agent.fold import fold
 from agent.guard import Lifeline, Lifelines, barred
 from agent.messages import (
     Applied,
@@ -30,10 +31,11 @@ from agent.messages import (
     Verified,
     Verify,
 )
+from agent.people import lists
 from agent.policy import Clause, Count, Limits, Part, Policy, Step
 from agent.record import Record
 from agent.schema import Address, Duration, Ttl, address, spoken
-from agent.state import State, fold
+from agent.state import State
 from agent.turn import Agent, Settings
 from agent.watching.watch import Watch
 

@@ -1,4 +1,4 @@
-"""What waits for a person: asked once, bound to its plan, with an end; and how many sources must speak for what is destructive."""
+"""What waits for a person: asked once, bound to its plan, with an end; and how many sources must speak for it."""
 
 from __future__ import annotations
 
@@ -18,6 +18,7 @@ from agent.policy import Clause, Count, Limits, Part, Policy, Rate, Step
 from agent.state import State
 from agent.turn import Approving
 from tests.stories import T0, Gate, Guard, Story, guard, login, policy, shut
+
 
 def say(story: Story, verb: str, what: str = "A-1", who: str = "alice (uid 1000)", **body: Any) -> Mapping[str, Any]:
     """An answer of a person, with the action rebuilt from the question's own words as the desk does it."""

@@ -11,14 +11,15 @@ from typing import Any
 
 import pytest
 
-from agent import capsule
 from agent.action import CannotReach, Change
-from agent.capsule import Capsule
-from agent.expired import mark, take_over
-from agent.outlive import Outlive, stray
+from agent.expiry import capsule
+from agent.expiry.capsule import Capsule
+from agent.expiry.expired import mark, take_over
+from agent.expiry.outlive import Outlive, stray
+from agent.fold import fold
 from agent.record import Record
 from agent.schema import address
-from agent.state import State, fold
+from agent.state import State
 from agent.systems.firewall import Firewall
 from agent.systems.units import Units
 from agent.turn import Agent, Settings

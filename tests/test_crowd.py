@@ -183,7 +183,11 @@ class Busy(Story):
 
     def lane(self, effect: Any) -> Any:
         answer = super().lane(effect)
-        return replace(answer, population=clients(self.there)) if isinstance(effect, Plan) and isinstance(answer, Planned) else answer
+        return (
+            replace(answer, population=clients(self.there))
+            if isinstance(effect, Plan) and isinstance(answer, Planned)
+            else answer
+        )
 
 
 def busy(count: int, share: float | None) -> Busy:

@@ -10,13 +10,14 @@ import pytest
 from pydantic_core import from_json
 
 from agent.action import Adopted
-from agent.degraded import Memory, refusal, withheld
 from agent.evidence.leaf import write_plain
+from agent.fold import fold
+from agent.loss.degraded import Memory, refusal, withheld
 from agent.messages import Adoptable, Apply, Asked, Effect, Lift, Note, Run
 from agent.record import Record
 from agent.schema import Ttl, address
 from agent.snapshot import restore, snapshot
-from agent.state import State, fold
+from agent.state import State
 from tests.stories import Gate, Shut, Story, policy
 
 FULL = "database or disk is full"

@@ -11,7 +11,7 @@ import re
 import socket
 import sqlite3
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sized
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from datetime import timedelta
@@ -256,8 +256,15 @@ def test_memory_without_a_bound() -> None:
         story.tell(Seen([login(f"10.{number >> 16}.{number >> 8 & 255}.{number & 255}", story.now)]))
 
     state = story.agent.state
-    tables = (state.incidents, state.mitigations, state.unanswered, state.repeats, story.agent.still, story.agent.running)
-    assert max(map(len, tables)) <= 102
+    tables: tuple[Sized, ...] = (
+        state.incidents,
+        state.mitigations,
+        state.unanswered,
+        state.repeats,
+        story.agent.still,
+        story.agent.running,
+    )
+    assert max(len(one) for one in tables) <= 102
     assert len(story.records) < 1000
 
 

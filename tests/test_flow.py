@@ -7,6 +7,7 @@ from datetime import timedelta
 import pytest
 
 from agent import snapshot, state
+from agent.fold import fold
 from agent.messages import Disturbed, Effect, Message, Plan, Seen, Verify
 from agent.policy import Limits, Rate
 from agent.schema import Ttl, address
@@ -391,7 +392,7 @@ def test_live_state_and_state_from_records_and_state_from_a_snapshot_are_the_sam
 
     replayed = state.State({"gate": Gate})
     for at, record in story.records:
-        state.fold(replayed, record, at)
+        fold(replayed, record, at)
     restored = snapshot.restore(from_json(to_json(live, timedelta_mode="float")), {"gate": Gate})
 
     assert snapshot.snapshot(replayed) == live

@@ -14,6 +14,7 @@ from agent import dispatch, execute, snapshot, state
 from agent.action import Change, action, call, slow
 from agent.evidence.leaf import write_plain
 from agent.evidence.redact import Redactor
+from agent.fold import fold
 from agent.messages import (
     Applied,
     Apply,
@@ -762,7 +763,7 @@ def test_snapshot_keeps_what_is_short_unconfirmed_and_done() -> None:
 
     replayed = state.State({"gate": Gate})
     for at, record in story.records:
-        state.fold(replayed, record, at)
+        fold(replayed, record, at)
     restored = snapshot.restore(from_json(to_json(live, timedelta_mode="float")), {"gate": Gate})
 
     assert snapshot.snapshot(replayed) == live

@@ -9,11 +9,11 @@ from typing import Any
 import pytest
 from pydantic_core import to_jsonable_python
 
-from agent import lists_view
 from agent import policy as policies
 from agent.guard import Lifeline, Lifelines
-from agent.listed import MOST, Lists
 from agent.messages import Learnt, Lift
+from agent.people import lists_view
+from agent.people.listed import MOST, Lists
 from agent.policy import Limits
 from agent.record import Record
 from agent.schema import address

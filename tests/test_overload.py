@@ -22,13 +22,14 @@ from agent import flow
 from agent.action import System
 from agent.event import Event
 from agent.findings import SPARED
+from agent.fold import fold
 from agent.guard import Lifelines
 from agent.messages import Disturbed, Effect, Seen, Tick
 from agent.policy import Limits, Rate
 from agent.policy import Test as Line
 from agent.record import Record
 from agent.schema import address
-from agent.state import REMEMBERED, State, fold
+from agent.state import REMEMBERED, State
 from agent.streams.rates import SOURCE, Meter, Tally
 from agent.upkeep import Upkeep
 from agent.watching.window import MOST_KEYS

@@ -11,10 +11,11 @@ from zoneinfo import ZoneInfo
 import pytest
 from pydantic_core import from_json, to_json
 
-from agent import rounds, snapshot, state
-from agent.approvals import plan_hash
-from agent.maintenance import Window
+from agent import rounds, snapshot
+from agent.fold import fold
 from agent.messages import Apply, Disturbed, Effect, Learnt, Message, Plan, Seen, Started, Tick
+from agent.people.approvals import plan_hash
+from agent.people.maintenance import Window
 from agent.policy import Limits
 from agent.say import sentence
 from agent.schema import Ttl, address
@@ -348,7 +349,7 @@ def test_a_pause_with_all_it_missed_is_the_same_from_records_and_from_a_snapshot
 
     replayed = State({"gate": Gate})
     for at, record in story.records:
-        state.fold(replayed, record, at)
+        fold(replayed, record, at)
     restored = snapshot.restore(from_json(to_json(live, timedelta_mode="float")), {"gate": Gate})
 
     assert snapshot.snapshot(replayed) == live
@@ -574,7 +575,7 @@ def test_without_a_zone_the_hosts_own_counts() -> None:
 
 
 def test_a_look_shows_what_is_on_planned_coming_and_over() -> None:
-    from agent.pausing import shown
+    from agent.people.pausing import shown
 
     story = maintained("2026-11-24T12:00:00", window())
     story.ask("pause", seconds=60, why="short")

@@ -19,15 +19,17 @@ from hypothesis import strategies as st
 from actions.block_egress import BlockEgress
 from actions.block_ip import BlockIp
 from actions.rate_limit import RateLimit
-from agent import execute, lists
+from agent import execute
 from agent.action import Answer, Call, Change, action, call
 from agent.event import Catalogue, Kind
+from agent.fold import fold
 from agent.grammar.policy_reader import read_policies
 from agent.guard import Lifeline, Lifelines, Network, addresses, barred
 from agent.messages import Applied, Apply, Disturbed, Effect, Heal, Healed, Learnt, Message, Plan, Planned, Seen, Started
+from agent.people import lists
 from agent.policy import Limits, Policy, Rate, Step
 from agent.schema import Address, Duration, Ttl, address, spoken
-from agent.state import State, fold
+from agent.state import State
 from agent.systems.firewall import Firewall
 from tests.stories import Gate, Guard, Shut, Story, guard, login, policy, shut
 

@@ -16,10 +16,10 @@ from agent.grammar.config import Config
 from agent.grammar.config_keys import OpenKeys, PostgresKeys, VaultKeys
 from agent.grammar.policy_reader import read_policies
 from agent.grammar.problem import Problem, Problems
-from agent.grounds import configured, ground
 from agent.guard import Lifeline
 from agent.policy import Limits, Rate
-from agent.prove import Proof, problems, prove
+from agent.proving.grounds import configured, ground
+from agent.proving.prove import Proof, problems, prove
 from agent.schema import Address, address
 from tests.stories import Gate
 

@@ -17,8 +17,8 @@ from agent import rounds, view
 from agent.event import Event
 from agent.messages import Apply, Counted, Effect, Heal, Message, Seen, Tick
 from agent.policy import Clause, Count, Part, Policy
-from agent.releases import Releases
-from agent.rungs import Ladder, Recover, Shares
+from agent.recovery.releases import Releases
+from agent.recovery.rungs import Ladder, Recover, Shares
 from agent.schema import Ttl, address, spoken
 from agent.snapshot import restore, snapshot
 from tests.stories import T0, Gate, Shut, Story, login, policy, shut

@@ -8,15 +8,16 @@ from typing import Any
 
 import pytest
 
+from agent import checks
 from agent import policy as policies
-from agent.action import Change
+from agent.action import Change, discover
 from agent.check import bad, events, good
-from agent.event import CHECK, Event
+from agent.event import CHECK, Event, Value
 from agent.messages import Applied, Asked, Outcome, Planned, Run, Seen
 from agent.policy import Clause, Of, Part, Policy
 from agent.schema import Ttl, address
 from agent.wiring import catalogue
-from tests.stories import T0, Gate, Shut, Story, login, policy, shut
+from tests.stories import T0, Gate, Story, login, policy, shut
 
 ACTIONS = catalogue(None).actions
 
@@ -45,7 +46,14 @@ def watching_checks() -> Policy:
 
 
 def check_of(story: Story, name: str, about: str, *, ok: bool = False, kind: str = "tcp") -> Event:
-    fields = {"name": name, "check": kind, "ok": ok, "state": "bad", "say": f"{name} does not answer", "about": about}
+    fields: dict[str, Value] = {
+        "name": name,
+        "check": kind,
+        "ok": ok,
+        "state": "bad",
+        "say": f"{name} does not answer",
+        "about": about,
+    }
     return Event(CHECK.name, story.now, fields, source=f"check:{name}")
 
 
@@ -163,11 +171,11 @@ def test_whatever_takes_something_down_mutes_the_checks_about_it(name: str) -> N
 
 
 def test_a_check_says_what_it_is_about() -> None:
-    from agent.checks.postgres_primary import PostgresPrimary
-    from agent.checks.unit import Unit
+    shelf: dict[str, Any] = discover(checks, mark="ask")
+    units, primary = shelf["unit"](units=("shop.service",)), shelf["postgres_primary"](instance="main")
 
-    (unit,) = events("units", Unit(units=("shop.service",)), [bad("down", target="shop.service")], T0, ["container web"])
-    (primary,) = events("db", PostgresPrimary(instance="main"), [good("it is", target="main")], T0)
+    (unit,) = events("units", units, [bad("down", target="shop.service")], T0, ["container web"])
+    (server,) = events("db", primary, [good("it is", target="main")], T0)
 
     assert unit.get("about") == "unit shop.service, container web"
-    assert primary.get("about") == "postgres main"
+    assert server.get("about") == "postgres main"

@@ -14,9 +14,9 @@ from agent import rounds, view
 from agent.cli.live import Lines
 from agent.cli.show import Show
 from agent.messages import Seen, Tick
+from agent.people.silencing import is_quiet, shown, silenced, telling
 from agent.record import Record
 from agent.say import sentence
-from agent.silencing import is_quiet, shown, silenced, telling
 from tests.stories import Story, login, policy
 
 

@@ -23,8 +23,8 @@ def expire(given: Given, place: Path | None) -> Exit:
     A living agent does that itself, and is left to it for half a minute. What would not go is tried ten times, and told to
     syslog. Exits with 1 where something is left.
     """
-    from agent.capsule import place_of
-    from agent.expire import expire as end
+    from agent.expiry.capsule import place_of
+    from agent.expiry.expire import expire as end
 
     with plainly():
         ended = end(place or place_of(given.socket_path), _alive, given.show.line)

@@ -184,8 +184,8 @@ def _rows(found: Rehearsed) -> Iterable[list[Cell]]:
 
 
 def _end(found: Rehearsed) -> str:
-    from agent import timers
-    from agent.capsule import ends_elsewhere
+    from agent.expiry import timers
+    from agent.expiry.capsule import ends_elsewhere
     from agent.schema import Ttl, spell
 
     ttl = getattr(found.action, "ttl", None)

@@ -48,7 +48,7 @@ def check(given: Given, paths: tuple[Path, ...]) -> Exit:
     """
     from agent.grammar.policy_reader import read_policies
     from agent.grammar.problem import Problems
-    from agent.prove import problems as unproven
+    from agent.proving.prove import problems as unproven
     from agent.wiring import parse
 
     files = policy_files.policies(policy_files.texts(policy_files.named(given, paths)))

@@ -18,8 +18,8 @@ if TYPE_CHECKING:
     from agent.grammar.problem import Problem
     from agent.guard import Lifeline
     from agent.policy import Policy
-    from agent.prove import Proof
-    from agent.reach import Ground
+    from agent.proving.prove import Proof
+    from agent.proving.reach import Ground
 
 
 @click.command(cls=Verb, examples=("contain policy prove", "contain policy prove policies/ --json"))
@@ -33,7 +33,7 @@ def prove(given: Given, paths: tuple[Path, ...]) -> Exit:
     becomes live.
     """
     from agent.grammar.policy_reader import read_policies
-    from agent.prove import prove as proven
+    from agent.proving.prove import prove as proven
     from agent.wiring import parse
 
     stands_on, beside = ground(given)
@@ -101,7 +101,7 @@ def ground(given: Given) -> tuple[Ground, list[Problem]]:
 
     Without an agent.yaml it is not asked: the files may be for another host.
     """
-    from agent import grounds
+    from agent.proving import grounds
 
     config = given.read_config() if given.config or given.config_path.exists() else None
     learnt, problems = _learnt(given, config) if config else ((), [])

@@ -22,7 +22,9 @@ _WHOLE: Final = 1 << 20
 _STYLES: Final = {"red": "31", "green": "32", "yellow": "33", "dim": "2", "bold": "1"}
 _COLOURS: Final = {
     **dict.fromkeys(("P0", "bad", "failed", "refused", "partly"), "red"),
-    **dict.fromkeys(("P1", "open", "unknown", "would", "applying", "lifting", "unconfirmed", "dry_run", "paused", "on"), "yellow"),
+    **dict.fromkeys(
+        ("P1", "open", "unknown", "would", "applying", "lifting", "unconfirmed", "dry_run", "paused", "on"), "yellow"
+    ),
     **dict.fromkeys(("good", "in_force", "contained", "recovering", "enforce", "ok"), "green"),
     **dict.fromkeys(("lifted", "resolved", "off", "P3", "over", "window"), "dim"),
 }

@@ -31,7 +31,7 @@ from agent.grammar.config_windows import windows
 from agent.grammar.located import LARGEST, Node, Place, Problem, Problems, did_you_mean, scan
 from agent.grammar.pick import Picked, Shelf, pick
 from agent.grammar.typed import read, record, values_of
-from agent.maintenance import Window
+from agent.people.maintenance import Window
 from agent.policy import Limits, Mode, Rate
 from agent.schema import Address, spell
 

@@ -11,7 +11,7 @@ from pydantic import BeforeValidator
 
 from agent.grammar.located import Node, Problem, did_you_mean
 from agent.grammar.typed import About, read
-from agent.maintenance import DAYS, Window
+from agent.people.maintenance import DAYS, Window
 from agent.policy import BUILT_IN
 
 _DAY: Final = 24 * 60

@@ -20,7 +20,7 @@ from agent.grammar import policy_recover
 from agent.grammar.located import Node
 from agent.grammar.typed import About, Later
 from agent.policy import Count, Distinct, Held, Mode, Of, Rate, Severity
-from agent.rungs import Ladder, Shares
+from agent.recovery.rungs import Ladder, Shares
 from agent.schema import Duration, Flag, duration
 
 _TIME: Final = r"\d+(\.\d+)?(ms|s|m|h|d)"

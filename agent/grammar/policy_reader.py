@@ -22,7 +22,7 @@ from agent.grammar.policy_steps import Planned, read_then
 from agent.grammar.policy_when import Heard, read_when
 from agent.grammar.typed import known_pairs, read, value_of, values_of
 from agent.policy import Example, Limits, Policy, Rate, Step, Test
-from agent.rungs import Recover
+from agent.recovery.rungs import Recover
 
 Judged = Callable[[Sequence[Policy]], Sequence[Problem]]
 """What is wrong with policies that can be read."""

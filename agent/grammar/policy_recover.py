@@ -10,7 +10,7 @@ from typing import Any, Final, Literal
 
 from agent.grammar.located import Node, Problem
 from agent.policy import Policy
-from agent.rungs import RPS, Ladder, Shares
+from agent.recovery.rungs import RPS, Ladder, Shares
 from agent.schema import duration
 
 _TIME: Final = r"\d+(?:\.\d+)?(?:ms|s|m|h|d)"

@@ -94,10 +94,31 @@ class Life(Running):
 
     def litter(self) -> list[str]:
         """Files of its directory that nobody would look for."""
-        known = {"agent.yaml", "control.sock", "control.undo", "log", "moments", "policies", "state", "evidence.spool", "auth.log"}
-        known |= {"journal.db", "journal.db-wal", "journal.db-shm", "journal.db.ballast", "journal.db.lock", "signing.key", "signing.vkey", "evidence"}
+        known = {
+            "agent.yaml",
+            "control.sock",
+            "control.undo",
+            "log",
+            "moments",
+            "policies",
+            "state",
+            "evidence.spool",
+            "auth.log",
+        }
+        known |= {
+            "journal.db",
+            "journal.db-wal",
+            "journal.db-shm",
+            "journal.db.ballast",
+            "journal.db.lock",
+            "signing.key",
+            "signing.vkey",
+            "evidence",
+        }
         known |= {"host_clock", "host_clock.so", "canary.log", "filler", "secret-id", "bin", "expire.lock"}
-        return sorted(str(one) for place in (self.place, self.place / "state") for one in place.iterdir() if one.name not in known)
+        return sorted(
+            str(one) for place in (self.place, self.place / "state") for one in place.iterdir() if one.name not in known
+        )
 
     def records(self, after: int = -1) -> list[Record]:
         """All records after one."""
@@ -119,7 +140,15 @@ class BoxedLife(Life):
     def spawn(self, *options: str, **environment: str) -> None:
         self.moments_file.unlink(missing_ok=True)
         log = f"append:{self.inside / 'log'}"
-        about = ["--collect", f"--unit={self.UNIT}", f"--working-directory={ROOT}", "-p", f"StandardOutput={log}", "-p", f"StandardError={log}"]
+        about = [
+            "--collect",
+            f"--unit={self.UNIT}",
+            f"--working-directory={ROOT}",
+            "-p",
+            f"StandardOutput={log}",
+            "-p",
+            f"StandardError={log}",
+        ]
         given = [str(self.inside / self.config.name), str(self.inside / self.moments_file.name), *options]
         self.box.run("systemd-run", "--quiet", *about, "--", sys.executable, *_MORTAL, *given)
 

@@ -19,7 +19,9 @@ from tests.services import ServiceBox
 
 _AUTO = "select name, setting from pg_file_settings where sourcefile like '%auto.conf' order by 1"
 _PREPARED = "select gid, owner from pg_prepared_xacts order by 1"
-_ROLES = "select rolname, rolcanlogin, rolconnlimit, rolsuper, rolconfig from pg_roles where rolname in ('thief', 'app') order by 1"
+_ROLES = (
+    "select rolname, rolcanlogin, rolconnlimit, rolsuper, rolconfig from pg_roles where rolname in ('thief', 'app') order by 1"
+)
 
 
 def _nothing() -> None:
@@ -67,8 +69,12 @@ def kernel(yard: str = "203.0.113") -> list[Subject]:
     made = [("block_ip", "9", {}), ("block_egress", "10", {}), ("rate_limit", "11", {"rps": "10"})]
     blocks = [
         Subject(
-            action, action, {"ip": f"{yard}.{last}", **more}, f"{yard}.{last}",
-            holds=lambda last=last: _blocked(f"{yard}.{last}"), world=lambda: table(),
+            action,
+            action,
+            {"ip": f"{yard}.{last}", **more},
+            f"{yard}.{last}",
+            holds=lambda last=last: _blocked(f"{yard}.{last}"),
+            world=lambda: table(),
         )  # fmt: skip
         for action, last, more in made
     ]

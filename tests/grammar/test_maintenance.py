@@ -7,7 +7,7 @@ import pytest
 from agent.grammar.config import read_config
 from agent.grammar.config_windows import unknown
 from agent.grammar.problem import Problem, Problems
-from agent.maintenance import Window
+from agent.people.maintenance import Window
 
 
 def windows(text: str) -> tuple[Window, ...]:

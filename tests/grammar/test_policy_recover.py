@@ -7,7 +7,7 @@ from datetime import timedelta
 import pytest
 
 from agent.grammar.policy_recover import After, after, release
-from agent.rungs import Ladder, Recover, Shares
+from agent.recovery.rungs import Ladder, Recover, Shares
 
 MINUTES = timedelta(minutes=10)
 

@@ -154,8 +154,16 @@ SEVERAL = {
     "owner": WORDS,
     "guard": maps({}, {"max": st.just("20 per 10m"), "max_active": st.sampled_from(["5", '"5"']), "never": st.just("[office]")}),
     "recover": st.sampled_from(
-        ["{after: ttl}", "{after: manual}", "{}", "{after: quiet 10m, watch: 1h}", "{release: 25% every 5m}"]
-        + ["{release: limit 10m at 20/s then observe 10m}", '{release: "limit 10m, observe 10m"}', "{release: observe 90s}"]
+        [
+            "{after: ttl}",
+            "{after: manual}",
+            "{}",
+            "{after: quiet 10m, watch: 1h}",
+            "{release: 25% every 5m}",
+            "{release: limit 10m at 20/s then observe 10m}",
+            '{release: "limit 10m, observe 10m"}',
+            "{release: observe 90s}",
+        ]
     ),
     "examples": EVENTS.map(lambda event: f"[{{title: 1, events: [{event}], expect: [finding]}}]"),
 }

@@ -7,8 +7,8 @@ from __future__ import annotations
 from typing import Final
 
 from agent.drift import ask
+from agent.fold import key_of
 from agent.messages import Adoptable, Asked, Reply
-from agent.state import key_of
 from agent.turn import Turn
 
 BECAUSE: Final = "found in the system after the journal was lost"

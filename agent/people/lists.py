@@ -12,8 +12,8 @@ from agent.grammar.problem import did_you_mean
 from agent.guard import Lifeline, Lifelines, Network, addresses
 from agent.incident import Mitigation
 from agent.lifting import free, lift
-from agent.listed import MOST, NEVER, Entry, key_of
 from agent.messages import Asked, Reply
+from agent.people.listed import MOST, NEVER, Entry, key_of
 from agent.policy import Policy
 from agent.schema import address, spoken
 from agent.turn import Agent, Turn, watching

@@ -7,9 +7,9 @@ from typing import Any, Final, Protocol
 
 from agent.incident import Incident
 from agent.messages import Asked, Reply
+from agent.people.silences import Silence
 from agent.policy import BUILT_IN, Severity
 from agent.record import Record
-from agent.silences import Silence
 from agent.state import State
 from agent.turn import Agent, Turn
 

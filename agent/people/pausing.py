@@ -6,9 +6,9 @@ import math
 from collections.abc import Sequence
 from typing import Any, Final
 
-from agent.maintenance import Window
 from agent.messages import Asked, Reply
-from agent.pauses import Pause, outcome, summary
+from agent.people.maintenance import Window
+from agent.people.pauses import Pause, outcome, summary
 from agent.policy import BUILT_IN
 from agent.turn import Agent, Turn
 

@@ -11,9 +11,9 @@ from collections.abc import Sequence
 from typing import Any, Final
 
 from agent.action import Change, spelled
-from agent.approvals import Approval, plan_hash
 from agent.guard import Verdict
 from agent.messages import Asked, Plan, Reply, Run
+from agent.people.approvals import Approval, plan_hash
 from agent.runs import again
 from agent.turn import Agent, Turn, aim, lasting
 

@@ -10,8 +10,8 @@ from typing import Final
 
 from agent.action import Adopted, CannotReach, System
 from agent.desk import Parts
+from agent.expiry.outlive import stray
 from agent.messages import Adoptable, Message
-from agent.outlive import stray
 from agent.turn import Agent
 from agent.workers import Job, Lanes
 

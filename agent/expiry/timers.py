@@ -14,9 +14,9 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Final
 
-from agent import capsule
 from agent.action import CannotReach
-from agent.capsule import place_of
+from agent.expiry import capsule
+from agent.expiry.capsule import place_of
 
 GRACE: Final = 2
 """Seconds after its end in which the agent takes a mitigation down itself, before systemd starts anything."""

@@ -22,8 +22,8 @@ from agent.incident import Incident, Mitigation
 from agent.judge import left_alone
 from agent.messages import Asked, Plan, Run
 from agent.policy import Policy, Step
-from agent.releases import FREEZE_AT, Descent, Key
-from agent.rungs import Rung
+from agent.recovery.releases import FREEZE_AT, Descent, Key
+from agent.recovery.rungs import Rung
 from agent.runs import begun, forged, sources
 from agent.schema import Ttl, rough, spoken
 from agent.settle import active

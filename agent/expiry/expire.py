@@ -16,11 +16,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from agent import capsule, execute
+from agent import execute
 from agent.action import CannotReach, System
-from agent.capsule import Capsule, Types, place_of
-from agent.expired import OVER, mark, note, opened, record
-from agent.timers import Timers
+from agent.expiry import capsule
+from agent.expiry.capsule import Capsule, Types, place_of
+from agent.expiry.expired import OVER, mark, note, opened, record
+from agent.expiry.timers import Timers
 from agent.visible import visible
 
 if TYPE_CHECKING:

@@ -15,7 +15,7 @@ from agent.action import Call, Change
 from agent.grammar.problem import Place, Problem, in_order
 from agent.guard import Lifelines, Network, touches
 from agent.policy import Policy
-from agent.reach import LOOKS, WAITS, Aim, Ground, Reach
+from agent.proving.reach import LOOKS, WAITS, Aim, Ground, Reach
 
 __all__ = ["Ground", "Proof", "Reach", "problems", "prove"]
 

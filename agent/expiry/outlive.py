@@ -12,12 +12,13 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
-from agent import capsule, execute
+from agent import execute
 from agent.action import CannotReach, Change
-from agent.capsule import Capsule, ends_elsewhere, place_of
+from agent.expiry import capsule
+from agent.expiry.capsule import Capsule, ends_elsewhere, place_of
+from agent.expiry.timers import AGAIN, PATIENCE, Timers
 from agent.incident import Mitigation
 from agent.state import State
-from agent.timers import AGAIN, PATIENCE, Timers
 from agent.turn import Agent
 from agent.workers import Job, Lanes
 

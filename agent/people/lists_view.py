@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any, Final
 
-from agent import lists, view
+from agent import view
 from agent.guard import Network, addresses
-from agent.listed import CONFIGURED, NEVER, Entry
+from agent.people import lists
+from agent.people.listed import CONFIGURED, NEVER, Entry
 from agent.schema import address, spoken
 from agent.turn import Agent
 

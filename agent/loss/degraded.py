@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
+from agent.fold import fold
 from agent.messages import Applied, Apply, Effect, Outcome
 from agent.policy import Policy
 from agent.record import Record
 from agent.snapshot import snapshot
-from agent.state import State, fold
+from agent.state import State
 from agent.turn import Agent
 
 ACTS: Final = ("P0", "P1")

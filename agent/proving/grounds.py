@@ -12,7 +12,7 @@ from urllib.parse import urlsplit
 from agent.action import CannotReach, Protected, parameters
 from agent.event import Catalogue
 from agent.guard import Lifeline, Lifelines
-from agent.reach import Ground
+from agent.proving.reach import Ground
 from agent.schema import Ttl, address
 
 if TYPE_CHECKING:

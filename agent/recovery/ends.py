@@ -6,12 +6,12 @@ import heapq
 import math
 from collections.abc import Mapping
 
-from agent import release
 from agent.drift import for_the_rest
 from agent.incident import QUIET, Mitigation
 from agent.messages import Heal
 from agent.policy import Policy
-from agent.rungs import LEAD, Shares
+from agent.recovery import release
+from agent.recovery.rungs import LEAD, Shares
 from agent.schema import rough, spell
 from agent.turn import Agent, Turn, by_system
 

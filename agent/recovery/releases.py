@@ -9,7 +9,7 @@ from typing import Any, ClassVar, Final, NamedTuple, TypeVar
 
 from agent.incident import Mitigation
 from agent.record import Record
-from agent.rungs import Rung
+from agent.recovery.rungs import Rung
 from agent.say import clock
 
 K = TypeVar("K")

@@ -9,9 +9,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
-from agent import capsule
 from agent.action import CannotReach
-from agent.capsule import Capsule, place_of
+from agent.expiry import capsule
+from agent.expiry.capsule import Capsule, place_of
 from agent.record import Record
 
 if TYPE_CHECKING:
@@ -95,7 +95,7 @@ def take_over(socket: Path, journal: Writes, state: State) -> list[str]:
     Raises:
         EvidenceLost: there is no room for evidence.
     """
-    from agent.state import fold
+    from agent.fold import fold
 
     wrong = []
     for path in sorted(place_of(socket).glob("M-*.done")):
