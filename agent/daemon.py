@@ -114,7 +114,10 @@ class Daemon:
         self._control = Control(self.parts.socket, self._mailbox.put)
         self._warm()
         now = time.time()
-        self._finish_turn([*flow.step(self.agent, Started(self.parts.version), now), self._desk.live("at start")], now)
+        by = Clock(*stamp).jumped(now, time.monotonic()) if (stamp := self.journal.stamp()) else 0.0
+        effects = flow.step(self.agent, ClockSet(by), now) if by else []  # set while nobody ran
+        effects += [*flow.step(self.agent, Started(self.parts.version), now), self._desk.live("at start")]
+        self._finish_turn(effects, now)
         self.upkeep.begin()
         if self.journal.blank or self.journal.gap or self.agent.state.mishaps.bereft:
             bereft.ask(self.agent, self.parts, self._lanes, self._mailbox.put)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import fields
+from pathlib import Path
 
 import pytest
 from pydantic_core import from_json, to_json
@@ -13,6 +14,9 @@ from agent.messages import ClockSet
 from agent.policy import Limits
 from agent.state import BOOKS, State
 from agent.turn import Agent
+from tests.chaos.host_clock import HostClock
+from tests.network import Network, nft, ruleset
+from tests.running import Running, wait_for
 from tests.stories import Gate, Story, guard, policy
 
 HOUR = 3600.0
@@ -113,3 +117,31 @@ def test_a_clock_that_a_time_server_corrects_was_not_set() -> None:
 
     assert not any(drifts)
     assert jump == pytest.approx(-HOUR)
+
+
+# The real agent, by a clock of the day that a test can set --------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("by", [3600, -3600])
+@pytest.mark.parametrize("while_it_runs", [True, False])
+def test_the_real_agent_ends_a_block_when_the_kernel_does(tmp_path: Path, network: Network, by: int, while_it_runs: bool) -> None:
+    today = HostClock(tmp_path)
+    agent = Running(tmp_path, "mode: enforce\nssh_ports: [22022]\n", "")
+    try:
+        agent.start(**today.environment)
+        ordered = agent.contain("block", "203.0.113.7", "--for", "10m", "--why", "a drill")
+        if not while_it_runs:
+            agent.kill()
+        today.set(by)
+        if not while_it_runs:
+            agent.start(**today.environment)
+        wait_for(lambda: "clock_set" in agent.log.read_text())
+        (held,) = wait_for(agent.in_force)
+        listed = ruleset("inet", "containment")
+    finally:
+        agent.kill()
+        nft("delete table inet containment")
+
+    assert ordered.returncode == 0, ordered.stderr
+    assert "203.0.113.7" in listed
+    assert 540 < held["left"] < 600

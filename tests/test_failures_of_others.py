@@ -166,10 +166,15 @@ def test_everybody_is_shut_out_because_the_database_was_locked(host: Host, netwo
         open_to_others = network.bystander.connects("10.77.2.2", 22)
         other.execute("rollback")
 
-    wait_for(lambda: (host.guess(8), host.blocked())[1])  # it goes on failing, and evidence can be written again
+    wait_for(lambda: goes_on(host))  # and evidence can be written again
 
     assert answers == ["db1"] * 3
     assert open_to_others
+
+
+def goes_on(host: Host) -> bool:
+    host.guess(8)
+    return host.blocked()
 
 
 def test_a_damaged_database_leaves_a_process_that_does_nothing(host: Host, network: Network) -> None:

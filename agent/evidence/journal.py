@@ -18,7 +18,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Final
 
-from pydantic_core import to_json
+from pydantic_core import from_json, to_json
 
 from agent.event import Event
 from agent.evidence.durable import Durable, EvidenceLost, ballast_of
@@ -94,6 +94,16 @@ class Journal:
     def warning(self) -> str:
         """What somebody has to mend so that evidence stays safe; empty while all is well."""
         return self._durable.warning
+
+    def stamp(self) -> tuple[float, float] | None:
+        """When the last record was written, by the host's clock and by the one that nobody sets, in seconds.
+
+        None where there is none, or the host was booted since: the second clock began anew.
+        """
+        with telling(self._path):
+            row = self._db.execute("select leaf from record order by seq desc limit 1").fetchone()
+        leaf = from_json(row[0]) if row else {}
+        return (leaf["ts"] / 1e9, leaf["mono"] / 1e9) if leaf.get("boot") and leaf["boot"] == _boot() else None
 
     # Remembering --------------------------------------------------------------------------------------------------------
 

@@ -100,6 +100,10 @@ class Keeper:
         """How far each sensor had read when its last events were committed, or spooled."""
         return {**self._known, **self._spool.positions}
 
+    def stamp(self) -> tuple[float, float] | None:
+        """When the last record was written, by both clocks; None where that cannot be known."""
+        return self._try(Journal.stamp)
+
     def events(
         self, *, since: float = 0.0, until: float = math.inf, limit: int = 1000, newest_first: bool = False
     ) -> list[Event]:

@@ -17,6 +17,7 @@ from tests.openbao import Bao
 from tests.postgres import Server, programs
 
 LOOSE = "mode: enforce\nlimits: {max_active: 100000, max: 100000 per 10m, cooldown: 1s, max_share: 100%}\n"
+LOOSE += "keep_open: {office: {address: 198.51.100.0/24, ports: [22022]}}\n"
 _SENSOR = "sensors: {auth: {logfile: {path: %s, parsers: [sshd], from_start: true}}}\n"
 
 

@@ -36,7 +36,7 @@ class Scene:
     def __init__(self, life: Life, subject: Subject, ttl: float, *, by_policy: bool = False) -> None:
         self.life, self.subject, self.ttl, self.by_policy = life, subject, ttl, by_policy
         self.before: object = None
-        self.first, self._ends = 0, 0.0
+        self.first, self._made, self._ends = 0, 0, 0.0
 
     # What is done -----------------------------------------------------------------------------------------------------
 
@@ -47,6 +47,7 @@ class Scene:
         self.subject.ready()
         self.before = self.subject.world()
         self.first = int(self.life.ask("status")["records"])
+        self._made = max((_number(one) for one in self.life.ask("mitigations", ended=True)["items"]), default=0)
 
     def put(self) -> dict[str, Any]:
         """Have it contained; nothing where the agent died over it."""
@@ -69,7 +70,7 @@ class Scene:
     def items(self, *, ended: bool = False) -> list[dict[str, Any]]:
         """What the agent says of the subject, those of this scene alone."""
         shown = self.life.ask("mitigations", ended=ended)["items"]
-        ours = [one for one in shown if one["action"] == self.subject.action and self.subject.target in ("", one["target"])]
+        ours = [one for one in shown if one["action"] == self.subject.action and _number(one) > self._made]
         return ours if ended else [one for one in ours if one["stage"] in ("applying", "in_force", "lifting")]
 
     def in_force(self) -> bool:
@@ -89,13 +90,8 @@ class Scene:
 
     def _equal(self) -> bool:
         if self.subject.once:
-            done = any(one["stage"] == "done" for one in self.items(ended=True) if self._latest(one))
-            return done == self.subject.holds()
+            return any(one["stage"] == "done" for one in self.items(ended=True)) == self.subject.holds()
         return bool(self.items()) != (self.subject.world() == self.before)
-
-    def _latest(self, one: dict[str, Any]) -> bool:
-        newest = max(int(each["id"].rpartition("-")[2]) for each in self.items(ended=True))
-        return int(one["id"].rpartition("-")[2]) == newest
 
     def answers(self) -> None:
         """It is alive, and its lanes are free: a question that asks every system is answered in time."""
@@ -140,3 +136,7 @@ class Scene:
         world = f"world before: {self.before!s:.1500}\nworld now:    {self.subject.world()!s:.1500}"
         log = self.life.log.read_text(errors="replace").splitlines()[-12:]
         return "\n".join([*lines, world, *(line[:300] for line in log)])
+
+
+def _number(one: dict[str, Any]) -> int:
+    return int(one["id"].rpartition("-")[2])
