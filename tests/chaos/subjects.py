@@ -98,7 +98,7 @@ def furnish(server: Server) -> None:
 
 
 def _read_only(server: Server) -> bool:
-    return met(server, "app") == "25006"
+    return met(server, "app") in ("25006", "55P03")  # told off, or not let to the table
 
 
 def _locked_out(server: Server) -> bool:
@@ -164,7 +164,7 @@ def postgres(server: Server, *, fence: bool = True) -> list[Subject]:
             holds=lambda: _locked_out(server), world=lambda: server.rows(_ROLES),
         ),
         Subject(
-            "end_sessions", "end_sessions", {"role": "app"}, "app",
+            "end_sessions", "end_sessions", {"role": "app"}, "main",
             holds=session.dead, world=lambda: None, ready=session.begin, again=session.end, once=True,
         ),
     ]  # fmt: skip
