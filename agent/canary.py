@@ -10,6 +10,7 @@ An agent that hangs as a whole cannot say so here; systemd's watchdog and the ch
 from __future__ import annotations
 
 import contextlib
+import errno
 import json
 import logging
 import os
@@ -140,7 +141,7 @@ class Canary:
         policy = self.agent.policies.get(ROUND)
         if policy and self.agent.mode(policy) == "off":
             return f"switched off: contain policy mode {ROUND} enforce"
-        return left_alone(Turn(self.agent, now), IP)
+        return left_alone(Turn(self.agent, now), ROUND, IP)
 
     def _stuck(self, tell: Callable[[Message], None]) -> None:
         """What the round before blocked has not ended yet; after another whole period that is an alarm."""
@@ -246,7 +247,9 @@ def _append(file: Path, line: bytes) -> int:
     try:
         if os.fstat(fd).st_size + len(line) > LARGEST:
             os.truncate(fd, 0)
-        os.write(fd, line)
+        if os.write(fd, line) < len(line):  # the next line must not become a part of this one
+            os.truncate(fd, 0)
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
         return os.fstat(fd).st_size
     finally:
         os.close(fd)

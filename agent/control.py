@@ -23,6 +23,9 @@ from agent.messages import Asked, Reply
 LONGEST_BODY: Final = 256 * 1024
 PATIENCE: Final = 70
 """Seconds a question may wait for its answer."""
+SILENCE: Final = 3
+"""Seconds that whoever connects may be silent before the question is there: each holds up one of the THREADS."""
+THREADS: Final = 8
 LONGEST_PATH: Final = 107
 """Bytes that Linux takes for the name of a unix socket (unix(7))."""
 _UNSET: Final = 0xFFFFFFFF
@@ -45,15 +48,18 @@ class Control:
         self._waiting: dict[int, queue.SimpleQueue[Mapping[str, Any]]] = {}
         _clear(path)
         self._server = wsgi.Server(
-            str(path), self._serve, numthreads=4, max=16, request_queue_size=64, timeout=PATIENCE, peercreds_enabled=True
+            str(path), self._serve, numthreads=THREADS, request_queue_size=64, timeout=SILENCE, peercreds_enabled=True
         )
         self._server.max_request_body_size = LONGEST_BODY
         self._server.max_request_header_size = 16 * 1024
+        usual = os.umask(0o177)  # cheroot gives the socket to everybody, and who connects before the chmod stays connected
         try:
             self._server.prepare()
             path.chmod(0o660)
         except OSError as error:
             raise CannotReach(_why_not(path, error)) from error
+        finally:
+            os.umask(usual)
         threading.Thread(target=self._server.serve, name="control", daemon=True).start()
 
     def answer(self, reply: Reply) -> None:
@@ -81,7 +87,7 @@ class Control:
         verb = str(environ["PATH_INFO"]).removeprefix("/v1/")
         try:
             body = json.loads(environ["wsgi.input"].read(int(environ.get("CONTENT_LENGTH") or 0)) or b"{}")
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             return "400 Bad Request", {"error": f"cannot read the request: {error}"}
         if not isinstance(body, dict):
             return "400 Bad Request", {"error": "the request must be a JSON object"}

@@ -17,7 +17,7 @@ from agent.event import Event
 from agent.guard import ALLOWED, Network, Tally, Verdict, addresses, within
 from agent.messages import Run
 from agent.policy import Limits, Policy, Severity
-from agent.runs import begun
+from agent.runs import begun, forged, sources
 from agent.state import would_be
 from agent.turn import Agent, Turn
 from agent.watching.watch import Hit
@@ -28,6 +28,8 @@ TELL_EVERY: Final = 60.0
 """Seconds between two records about it."""
 NAMED: Final = 10
 """Targets that it names, the latest."""
+DONE_AGAIN: Final = 600.0
+"""Seconds for which an overflow step that is done once is not done again: a restart, say."""
 SEEN: Final = 600.0
 """Seconds for which somebody who was connected counts as a client."""
 MOST_CLIENTS: Final = 100_000
@@ -50,12 +52,12 @@ class Crowd:
 # One incident for all ---------------------------------------------------------------------------------------------------
 
 
-def crowded(turn: Turn, policy: Policy) -> str:
-    """Why another target of this policy opens no incident of its own; empty while it may."""
+def crowded(turn: Turn, policy: Policy, *, dry: bool) -> str:
+    """Why another target of this policy opens no incident of its own; empty while it may. Those of a dry run count apart."""
     limit, whose = policy.guard.max, "this policy"
     if limit is None:
         limit, whose = turn.agent.settings.limits.max, "agent.yaml"
-    opened = turn.agent.state.opened.get(policy.name)
+    opened = turn.agent.state.opened.get(would_be(policy.name) if dry else policy.name)
     if limit is None or not opened or len(opened) < limit.most:
         return ""
     recent = len(opened) - bisect_right(opened, turn.now - limit.span.total_seconds())
@@ -77,7 +79,17 @@ def gather(turn: Turn, hit: Hit, target: str, because: str) -> Run | None:
     said = f"{because}; {crowd.more} more findings, the latest about {', '.join(crowd.latest)}"
     turn.note("finding", _finding(hit, said, agent), incident=incident)
     agent.crowds[policy.name] = Crowd(latest=crowd.latest, told=turn.now)
-    return overflow(turn, policy, incident, said)
+    heard = hit.evidence, hit.event
+    return _overflow(turn, policy, incident, said, sources(*heard), forged=forged(*heard))
+
+
+def refused(turn: Turn, run: Run, because: str) -> Run | None:
+    """The same for a target that has an incident of its own and for which a limit left no room, where there is an overflow."""
+    policy = run.policy
+    if policy is None or not policy.guard.overflow or run.event is None:
+        return None
+    made = gather(turn, Hit(policy, 0, (), because, run.event), run.target, because)
+    return made._replace(sources=run.sources, forged=run.forged) if made else None
 
 
 def _finding(hit: Hit, because: str, agent: Agent) -> dict[str, Any]:
@@ -100,16 +112,17 @@ def _finding(hit: Hit, because: str, agent: Agent) -> dict[str, Any]:
     }
 
 
-def overflow(turn: Turn, policy: Policy, incident: str, because: str) -> Run | None:
+def _overflow(turn: Turn, policy: Policy, incident: str, because: str, sources: tuple[str, ...], *, forged: bool) -> Run | None:
     """The run of what the policy does when it has too many targets: a limit for a whole service, say. None while that stands."""
     state = turn.agent.state
     if not policy.guard.overflow or (policy.name, MANY) in turn.agent.running:
         return None
     known = state.incidents.get(incident)
-    if known and any((one := state.mitigations.get(name)) and one.active for name in known.mitigations):
+    made = [one for name in known.mitigations if (one := state.mitigations.get(name))] if known else []
+    if any(one.active or (one.stage == "done" and turn.now - one.since < DONE_AGAIN) for one in made):
         return None
     run = begun(turn, policy, incident, MANY, because)
-    return run._replace(steps=policy.guard.overflow, over=True, event=_NOBODY)
+    return run._replace(steps=policy.guard.overflow, over=True, event=_NOBODY, sources=sources, forged=forged)
 
 
 # A share of what there is -----------------------------------------------------------------------------------------------
@@ -152,10 +165,21 @@ def _clients(turn: Turn, most: float, changes: Sequence[Change], whose: str) -> 
         return ALLOWED
     for one in [one for one, until in cut.items() if until <= turn.now]:
         del cut[one]
-    verdict = _verdict(len(hit | cut.keys()), len(clients.keys() | cut.keys()), most, "client", f"clients, and {whose} allows")
-    if verdict.allowed:
-        cut |= dict.fromkeys(hit, turn.now + SEEN)
-    return verdict
+    return _verdict(len(hit | cut.keys()), len(clients.keys() | cut.keys()), most, "client", f"clients, and {whose} allows")
+
+
+def cut_off(turn: Turn, changes: Sequence[Change]) -> None:
+    """Remember which clients these changes cut off: they are no longer there to be counted."""
+    agent = turn.agent
+    for network in (one for change in changes for one in addresses(change.apply)) if agent.clients else ():
+        agent.cut |= dict.fromkeys(_within(network, agent.clients), turn.now + SEEN)
+
+
+def let_in(agent: Agent, change: Change) -> None:
+    """Forget that of those a change had cut off: it has ended, or came to nothing."""
+    for network in addresses(change.apply) if agent.cut else ():
+        for one in _within(network, agent.cut):
+            del agent.cut[one]
 
 
 def _within(network: Network, clients: Mapping[Any, float]) -> list[Any]:
@@ -183,7 +207,9 @@ def allowed(turn: Turn, run: Run) -> Verdict:
     ):
         done = state.done.get(would_be(whose) if run.dry else whose, ())
         tally = Tally(state.active.get(whose, 0), done)
-        verdict = within(replace(limits, max=None) if run.over else limits, tally, turn.now, name)
+        verdict = (
+            ALLOWED if run.over and whose else within(replace(limits, max=None) if run.over else limits, tally, turn.now, name)
+        )
         if not verdict.allowed:
             return replace(verdict, over=True)
     return _above(turn, run)
@@ -197,10 +223,13 @@ def _above(turn: Turn, run: Run) -> Verdict:
     book, name, span = turn.agent.state.approvals, run.policy.name, above.span.total_seconds()
     if turn.now - book.raised.get(name, float("-inf")) < span:
         return ALLOWED
+    declined = turn.now - book.declined.get(name, float("-inf")) < span
     tally = Tally(0, turn.agent.state.done.get(would_be(name) if run.dry else name, ()))
     verdict = within(Limits(max=above), tally, turn.now, "this policy without a person's yes")
     if verdict.allowed:
         return ALLOWED
+    if declined:
+        return Verdict(False, f"{verdict.because}; a person said no to more")
     if one := next((one for one in book.waiting if one.raises and one.policy == name), None):
         return Verdict(False, f"{verdict.because}; {one.id} asks a person, and its yes is for all that follow")
     return replace(verdict, ask=True, over=True)

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import ctypes
 import os
+import pwd
 import sys
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from functools import partial
@@ -56,6 +57,8 @@ def examine(config_path: Path) -> Iterator[Finding]:
         return
     yield Finding("config", True, f"{config_path}: {len(policies)} policies{_warned(len(warnings))}")
     yield from _needed(config, policies)
+    yield from _deaf(config, policies)
+    yield from _approvers(config)
     systems = wiring.systems(config)
     yield from _firewall(systems)
     yield _writable("journal", config.journal)
@@ -86,6 +89,24 @@ def _lacking(config: Any, step: Any) -> Iterator[str]:
         yield "systems: {vault: …}, which agent.yaml does not name"
     if needs == {"containers"} and config.docker is None:
         yield "systems: {docker: {}}, which agent.yaml does not name"
+
+
+def _deaf(config: Any, policies: Sequence[Any]) -> Iterator[Finding]:
+    """Policies that nobody feeds: armed they look, and nothing ever comes of them."""
+    from agent.heard import deaf
+
+    for policy, kinds in deaf(policies, config).items():
+        mend = "add a sensor with the parser for it, as in sensors: {auth: {journald: {…}}}; or take the policy away"
+        yield Finding(f"policy {policy}", None, f"it waits for {', '.join(kinds)}, and no sensor brings that", mend)
+
+
+def _approvers(config: Any) -> Iterator[Finding]:
+    for name in config.approvals.by:
+        try:
+            pwd.getpwnam(name)
+        except KeyError:
+            mend = "name users of this host under approvals: {by: […]}"
+            yield Finding("approvals", False, f"`{name}` may approve, and is no user of this host", mend)
 
 
 # The host -------------------------------------------------------------------------------------------------------------

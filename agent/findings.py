@@ -53,10 +53,10 @@ def settled(turn: Turn, policy: Policy, target: str, mode: Mode) -> str:
     incident = state.incident_for(policy.name, target)
     if incident is None:
         return ""
-    if policy.then and (because := left_alone(turn, target)):
+    if policy.then and (because := left_alone(turn, policy.name, target)):
         return because
-    if one := state.approvals.for_incident(incident.id):
-        return f"{one.id} waits for a person"
+    if waiting := state.approvals.for_incident(incident.id):
+        return f"{waiting[0].id} waits for a person"
     seldom = False
     for name in incident.mitigations:
         if (held := state.mitigations.get(name)) and held.active:

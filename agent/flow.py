@@ -16,7 +16,7 @@ from typing import Any
 
 from agent import clock, crowd, drift, findings, lifting, orders, rounds, settle, shadow
 from agent.action import Change
-from agent.judge import done_before, judge
+from agent.judge import done_before, judge, lengthens
 from agent.loss import adopting
 from agent.messages import (
     Adoptable,
@@ -43,7 +43,7 @@ from agent.messages import (
 )
 from agent.people import consent, lists
 from agent.recovery import ends, release
-from agent.runs import again, begun, forged, sources
+from agent.runs import again, begun
 from agent.turn import Agent, Turn, aim, lasting
 from agent.watching.watch import Hit
 
@@ -124,19 +124,19 @@ def _found(turn: Turn, hit: Hit) -> None:
         turn.note("finding", finding, incident=back.incident)
         _advance(turn, back.run)
     pauses = () if mode == "dry_run" else agent.state.pauses.holding(policy.name)
-    if key in agent.running or findings.settled(turn, policy, target, "dry_run" if pauses else mode):
+    dry = mode == "dry_run" or bool(pauses)
+    if key in agent.running or findings.settled(turn, policy, target, "dry_run" if dry else mode):
         return
     known = agent.state.incident_for(*key)
-    if (known is None or known.phase == "resolved") and (because := crowd.crowded(turn, policy)):
+    if (known is None or known.phase == "resolved") and (because := crowd.crowded(turn, policy, dry=dry)):
         del agent.still[key]  # it has no incident of its own, and there may be a million of them
         _overflow(turn, crowd.gather(turn, hit, target, because))
         return
     incident = known.id if known else f"INC-{agent.state.last_incident + 1}"
-    marked = {"pauses": list(pauses)} if pauses else {}
-    turn.note("finding", {**findings.body(hit, target, mode), **marked}, incident=incident)
+    found = findings.body(hit, target, mode)
+    turn.note("finding", found | {"pauses": list(pauses)} if pauses else found, incident=incident)
     run = begun(turn, policy, incident, target, hit.because)
-    heard = hit.evidence, hit.event
-    run = run._replace(event=hit.event, sources=sources(*heard), forged=forged(*heard))
+    run = run._replace(event=hit.event, sources=tuple(found["sources"]), forged=found["forgeable"])
     for one in policy.then:
         if one.after is not None:
             turn.later(turn.now + one.after.total_seconds(), run._replace(steps=(one,)))
@@ -162,7 +162,7 @@ def _advance(turn: Turn, run: Run) -> None:
             run = run.next()
             continue
         if not isinstance(bound, str):
-            turn.do(Plan(run, lasting(bound, turn.agent.state.repeated(f"{bound.name} {aim(bound)}", turn.now))))
+            turn.do(Plan(run, lasting(bound, turn.agent.state, turn.now)))
             return
         if not todo.optional:
             _refuse(turn, run, todo.action.name, bound)
@@ -193,19 +193,28 @@ def _take_up(turn: Turn) -> None:
 
 
 def _due(turn: Turn) -> Iterator[Run]:
-    """Steps put off by `after` whose time has come, and whose incident still fires."""
+    """Steps put off by `after` whose time has come, whose policy still has them, and whose incident still fires."""
     later = turn.agent.later
     while later and later[0][0] <= turn.now:
         run = heapq.heappop(later)[2]
-        if turn.agent.still.get(_key(run), 0.0) > run.since:
-            yield run
+        if because := _overtaken(turn, run):
+            turn.note("skipped", {"action": run.steps[0].action.name, "because": because}, incident=run.incident)
         else:
-            action = run.steps[0].action.name
-            turn.note("skipped", {"action": action, "because": "the finding did not come again"}, incident=run.incident)
+            yield run
+
+
+def _overtaken(turn: Turn, run: Run) -> str:
+    """Why a run that was put off begins no more; empty where it does."""
+    live = turn.agent.policies.get(run.policy.name) if run.policy else None
+    if run.steps[0].after is not None and (live is None or run.steps[0] not in live.then):
+        return "its policy has changed, or is gone"
+    return "" if turn.agent.still.get(_key(run), 0.0) > run.since else "the finding did not come again"
 
 
 def _planned(turn: Turn, message: Planned) -> None:
     run, action, changes = _as_of_now(turn, message.run), message.action, message.changes
+    if run.approval and (message.refused or not (message.error or changes)):
+        run = consent.spent(turn, run, message.refused or "nothing was left to do when it was said yes to")
     if message.refused:
         _refuse(turn, run, action.name, message.refused)
         _stepped(turn, run, ok=False, reply={"result": "refused", "because": message.refused})
@@ -214,7 +223,7 @@ def _planned(turn: Turn, message: Planned) -> None:
         turn.note("plan_failed", _body(run, action) | {"error": message.error}, incident=run.incident)
         _stepped(turn, run, ok=False, reply={"result": "failed", "error": message.error})
         return
-    if not changes and (longer := _extended(turn, run, action)):
+    if not changes and lengthens(turn, run, action).allowed and (longer := _extended(turn, run, action)):
         _stepped(turn, run._replace(made=run.made + longer), ok=True, reply={"result": "in_force"})
         return
     if not changes:
@@ -231,8 +240,8 @@ def _planned(turn: Turn, message: Planned) -> None:
     if not verdict.allowed:
         _refuse(turn, run, action.name, verdict.because)
         _stepped(turn, run, ok=False, reply={"result": "refused", "because": verdict.because})
-        if verdict.over and run.policy and not run.over:
-            _overflow(turn, crowd.overflow(turn, run.policy, run.incident, verdict.because))
+        if verdict.over and not run.over:
+            _overflow(turn, crowd.refused(turn, run, verdict.because))
         return
     by_hand = message.by_hand or ("",) * len(changes)
     made = tuple((_intend(turn, run, action, one), one[1]) for one in zip(count(int(run.below)), changes, by_hand, strict=False))
@@ -371,7 +380,9 @@ def _finish(turn: Turn, run: Run) -> None:
 
 
 def _lacks(turn: Turn, run: Run, besides: Set[str] = frozenset()) -> bool:
-    """Whether something that was made for the incident is not there, or not there yet."""
+    """Whether something that was made for the incident is not there, or not there yet, or waits for a person."""
+    if turn.agent.state.approvals.for_incident(run.incident):
+        return True
     held, incident = turn.agent.state.mitigations, turn.agent.state.incidents.get(run.incident)
     standing = (one.id for one in settle.active(turn, incident)) if incident else ()
     return any(settle.lacks(held[name]) for name in {*run.made, *standing} - besides if name in held)

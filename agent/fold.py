@@ -14,7 +14,7 @@ from agent.incident import Incident, Mitigation
 from agent.policy import ROUND
 from agent.record import Record
 from agent.recovery.releases import moved, told
-from agent.state import BOOKS_OF, KEPT, REMEMBERED, State, would_be
+from agent.state import BOOKS_OF, KEPT, REMEMBERED, State, finding_of, would_be
 
 _ANSWERS: Final = frozenset(
     {"phase", "refused", "would", "asked_for", "plan_failed", "nothing_to_do", "failed", "not_verified", "partly", "skipped"}
@@ -38,8 +38,6 @@ def fold(state: State, record: Record, ts: float) -> None:  # noqa: C901, PLR091
     if record.kind == "journal_lost":  # names that the lost one has given are not given again
         state.last_incident = max(state.last_incident, record.body["incident"])
         state.last_mitigation = max(state.last_mitigation, record.body["mitigation"])
-    if record.kind == "denied" and (refused := state.incidents.get(record.incident)):
-        _remember(state, "undone", refused.target, ts)
     match record.kind:
         case "finding":
             _finding(state, record, ts)
@@ -78,6 +76,7 @@ def fold(state: State, record: Record, ts: float) -> None:  # noqa: C901, PLR091
         case kind:
             for book in BOOKS_OF.get(kind, ()):
                 getattr(state, book).fold(record, ts)
+            _decided(state, record, ts)
 
 
 def _sentence(record: Record) -> str:
@@ -100,8 +99,10 @@ def _finding(state: State, record: Record, ts: float) -> None:
     body = record.body
     known = state.incidents.get(record.incident)
     if known is None or known.phase == "resolved":
-        _happened(state.opened.setdefault(body["policy"], []), ts)
+        dry = body["mode"] == "dry_run" or body.get("pauses")
+        _happened(state.opened.setdefault(would_be(body["policy"]) if dry else body["policy"], []), ts)
     found = {name: body[name] for name in ("policy", "target", "because", "event", "source")} | {"at": ts}
+    found |= {"sources": body.get("sources", ()), "forged": body.get("forgeable", False)}
     if body["steps"]:
         state.unanswered[record.incident] = found | {name: body[name] for name in ("rungs",) if name in body}
     if body["later"]:
@@ -118,6 +119,7 @@ def _finding(state: State, record: Record, ts: float) -> None:
 def _intent(state: State, record: Record, ts: float) -> None:
     made = _mitigation(state, record, ts)
     state.mitigations[made.id] = made
+    state.shadows.begin(made)  # what takes half a minute to stop is down before it is in force
     _belongs(state, made)
     for whose in _counted(made):
         state.active[whose] = state.active.get(whose, 0) + 1
@@ -216,7 +218,6 @@ def _in_force(state: State, record: Record, ts: float) -> None:
 def stands(state: State, mitigation: Mitigation) -> None:
     """Let it be found by what it holds, and by what it is about."""
     state.holder[mitigation.key] = mitigation.id
-    state.shadows.begin(mitigation)
     _aim_at(state, mitigation)
 
 
@@ -257,9 +258,23 @@ def _left_alone(state: State, record: Record, ts: float) -> None:
     mitigation = state.mitigations.get(record.mitigation)
     if not mitigation or not mitigation.active or not record.body.get("by_hand"):
         return
-    incident = state.incidents.get(mitigation.incident)
-    for target in dict.fromkeys((mitigation.target, incident.target if incident else mitigation.target)):
-        _remember(state, "undone", target, ts)
+    _leave_alone(state, mitigation.incident, mitigation.target, ts)
+
+
+def _decided(state: State, record: Record, ts: float) -> None:
+    """A person's no, and the end of what was let go step by step."""
+    if record.kind == "denied" and (one := state.approvals.all.get(record.body["approval"])):
+        _leave_alone(state, record.incident, one.target, ts)
+    if record.kind == "released" and record.body.get("by_hand"):
+        _leave_alone(state, record.incident, record.body["aim"], ts)
+
+
+def _leave_alone(state: State, incident: str, aim: str, ts: float) -> None:
+    """What a person decided is about what was acted on, for every policy, and about the finding, for its own."""
+    if aim:
+        _remember(state, "undone", aim, ts)
+    if found := state.incidents.get(incident):
+        _remember(state, "undone", finding_of(found.policy, found.target), ts)
 
 
 def _end(state: State, record: Record, ts: float, stage: Literal["lifted", "failed", "done"]) -> None:
@@ -269,7 +284,10 @@ def _end(state: State, record: Record, ts: float, stage: Literal["lifted", "fail
     for whose in _counted(mitigation):
         state.active[whose] = state.active.get(whose, 1) - 1
     state.mitigations[mitigation.id] = mitigation._replace(stage=stage)
-    state.shadows.over(mitigation.id, ts)
+    if stage == "failed":
+        state.shadows.drop(mitigation.id)
+    else:
+        state.shadows.over(mitigation.id, ts)
     if state.holder.get(mitigation.key) == mitigation.id:
         del state.holder[mitigation.key]
     if others := tuple(one for one in state.aimed.pop(mitigation.aim, ()) if one != mitigation.id):

@@ -85,6 +85,8 @@ class Lifelines:
     def touched(self, network: Network) -> Lifeline | None:
         """The life-line that the network lies in or swallows, or None."""
         starts, ends = self._pieces[network.version]
+        if not starts:
+            return None
         first = int(network.network_address)
         at = bisect_right(starts, first + (1 << (network.max_prefixlen - network.prefixlen)) - 1) - 1
         if at < 0 or ends[at] < first:

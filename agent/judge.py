@@ -11,6 +11,7 @@ from agent.action import Change
 from agent.guard import ALLOWED, Verdict, needs_a_person, touches
 from agent.loss.degraded import refusal
 from agent.messages import Run
+from agent.state import finding_of
 from agent.turn import Turn, aim
 
 _NOBODY: Mapping[str, Sequence[Any]] = MappingProxyType({})
@@ -28,8 +29,9 @@ def judge(
     `population` is what there is of each kind, as the system said with its plan.
     """
     agent = turn.agent
-    if because := _withdrawn(turn, run) or refusal(agent, run.policy):
-        return Verdict(False, because)
+    verdict = _wanted(turn, run, action)
+    if not verdict.allowed:
+        return verdict
     alone = agent.state.lists.spared(run.policy.name, run.policy.guard.never, agent.settings.lists) if run.policy else None
     verdict = touches(changes, agent.lifelines, {}, agent.settings.protected, alone)
     if verdict.allowed and not run.approval:
@@ -43,17 +45,33 @@ def judge(
         verdict = crowd.share(turn, limits, changes, population, whose)
         if not verdict.allowed:
             return verdict
+    if not run.dry:
+        crowd.cut_off(turn, changes)
     return verdict
 
 
-def _withdrawn(turn: Turn, run: Run) -> str:
+def lengthens(turn: Turn, run: Run, action: Any) -> Verdict:
+    """Whether what is in force already may be made to last longer: that takes no room, and needs the same yes."""
+    verdict = _wanted(turn, run, action)
+    return _person(turn, run, action) if verdict.allowed else verdict
+
+
+def _wanted(turn: Turn, run: Run, action: Any) -> Verdict:
+    """Whether it is wanted now, whatever was true when it began."""
+    because = _withdrawn(turn, run, action) or refusal(turn.agent, run.policy)
+    return Verdict(False, because) if because else ALLOWED
+
+
+def _withdrawn(turn: Turn, run: Run, action: Any) -> str:
     """Why a policy's run may not go on, whatever was true when it began; empty while it may."""
     if run.policy is None:
         return ""
     live = turn.agent.policies.get(run.policy.name)
     if live is None or turn.agent.mode(live) == "off":
         return "the policy is gone or off"
-    return left_alone(turn, run.target)
+    if run.approval or not turn.agent.state.undone:
+        return ""
+    return left_alone(turn, run.policy.name, run.target, aim(action))
 
 
 def _person(turn: Turn, run: Run, action: Any) -> Verdict:
@@ -81,10 +99,11 @@ def _asks(because: str) -> Verdict:
     return Verdict(False, because, ask=True)
 
 
-def left_alone(turn: Turn, target: str) -> str:
-    """Why policies keep off a target for a while; empty when they need not."""
-    undone = turn.agent.state.undone.get(target) or turn.agent.state.releases.undone.get(target)
-    cooling = undone is not None and turn.now - undone < COOL_OFF
+def left_alone(turn: Turn, policy: str, target: str, *aims: str) -> str:
+    """Why a policy keeps off a target for a while, or off what it would act on; empty when it need not."""
+    undone = turn.agent.state.undone
+    times = (undone.get(one) for one in (finding_of(policy, target), target, *aims)) if undone else ()
+    cooling = any(at is not None and turn.now - at < COOL_OFF for at in times)
     return "a person took down what was done about it a few minutes ago" if cooling else ""
 
 

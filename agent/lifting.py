@@ -8,6 +8,7 @@ from __future__ import annotations
 import heapq
 from collections.abc import Sequence
 
+from agent import crowd
 from agent.incident import Mitigation
 from agent.messages import Asked, Lift, Lifted, Release, Reply
 from agent.recovery import release
@@ -94,6 +95,7 @@ def released(turn: Turn, one: Release, because: str) -> None:
         return
     how = one.say or ("the system had let go already" if one.result == "gone" else "taken down")
     turn.note("lifted", {"because": because, "how": how}, incident=mitigation.incident, mitigation=one.mitigation)
+    crowd.let_in(turn.agent, mitigation.change)
     release.ended(turn, mitigation)
     forget(turn, one.mitigation)
     incident = turn.agent.state.incidents.get(mitigation.incident)

@@ -49,7 +49,7 @@ def asked(turn: Turn, message: Asked) -> None:
 
 def _do(turn: Turn, message: Asked) -> None:
     action = message.body["action"]
-    timed = lasting(action, turn.agent.state.repeated(f"{action.name} {aim(action)}", turn.now))
+    timed = lasting(action, turn.agent.state, turn.now)
     run = Run(
         actor=message.actor,
         because=message.body["why"],

@@ -7,7 +7,7 @@ from typing import Any
 
 from agent.event import Event
 from agent.messages import Run
-from agent.policy import Policy
+from agent.policy import Policy, Step
 from agent.turn import Turn
 
 
@@ -18,7 +18,7 @@ def begun(turn: Turn, policy: Policy, incident: str, target: str, because: str) 
     return Run(
         actor=f"policy {policy.name}",
         because=because,
-        steps=tuple(one for one in policy.then if one.after is None),
+        steps=at_once(policy),
         incident=incident,
         policy=policy,
         target=target,
@@ -26,6 +26,11 @@ def begun(turn: Turn, policy: Policy, incident: str, target: str, because: str) 
         dry=dry or bool(pauses),
         pauses=pauses,
     )
+
+
+def at_once(policy: Policy) -> tuple[Step, ...]:
+    """Its steps that wait for no time."""
+    return tuple(one for one in policy.then if one.after is None)
 
 
 def again(turn: Turn, incident: str, found: Mapping[str, Any]) -> Run | None:

@@ -1,4 +1,7 @@
-"""When each check is asked next, and what it said last. A check that is still out is not asked again."""
+"""When each check is asked next, and what it said last.
+
+A check that is still out is not asked again, nor is one that was given up on and hangs: it has one thread, and no more.
+"""
 
 from __future__ import annotations
 
@@ -32,6 +35,7 @@ class Scheduled:
     about: tuple[str, ...] = ()
     due: float = 0.0
     out: bool = False
+    at_it: bool = False
     answers: tuple[Answer, ...] = field(default=())
     asked: float = 0.0
 
@@ -55,14 +59,21 @@ class Schedule:
             if now < one.due:
                 continue
             one.due = now + one.every if one.due == 0.0 else max(one.due + one.every, now)
-            if not one.out:
+            if not (one.out or one.at_it):
                 one.out = True
                 lanes.start(one.lane, self._job(one), now)
 
     def _job(self, one: Scheduled) -> Job:
+        def work() -> list[Answered]:
+            one.at_it = True
+            try:
+                return [Answered(one.name, tuple(run(one.question, self._systems)))]
+            finally:
+                one.at_it = False
+
         return Job(
             f"ask {one.name}",
-            work=lambda: [Answered(one.name, tuple(run(one.question, self._systems)))],
+            work=work,
             failed=lambda why: [Answered(one.name, (unknown(why),))],
             deadline=one.timeout,
         )

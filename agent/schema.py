@@ -84,7 +84,7 @@ def canonical(text: str) -> str | None:
 
 def spoken(network: IPv4Network | IPv6Network) -> str:
     """As people write it: a lone address without its length."""
-    return str(network.network_address) if network.num_addresses == 1 else str(network)
+    return str(network.network_address) if network.prefixlen == network.max_prefixlen else str(network)
 
 
 Address = Annotated[

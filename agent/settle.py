@@ -9,6 +9,7 @@ import math
 from collections.abc import Iterator
 from typing import Any
 
+from agent import crowd
 from agent.incident import Incident, Mitigation
 from agent.messages import Held, Outcome
 from agent.turn import Turn
@@ -37,6 +38,7 @@ def outcome(turn: Turn, one: Outcome, incident: str, *, contains: bool = False) 
         kind = "in_force" if mitigation.change.undo else "done"
         holds(turn, mitigation, kind, {"until": mitigation.until, "contains": contains})
         return
+    crowd.let_in(turn.agent, mitigation.change)
     kind = "not_verified" if one.result == "not_verified" else "failed"
     turn.note(kind, {"error": one.error, "result": one.result}, incident=incident, mitigation=one.mitigation)
 
@@ -79,7 +81,8 @@ def contained(turn: Turn, mitigation: Mitigation) -> None:
     incident = turn.agent.state.incidents.get(mitigation.incident)
     if incident is None or incident.phase != "open" or (incident.policy, incident.target) in turn.agent.running:
         return
-    if not any(lacks(one) or one.stage == "failed" for one in _counting(turn, incident)):
+    waits = turn.agent.state.approvals.for_incident(incident.id)
+    if not waits and not any(lacks(one) or one.stage == "failed" for one in _counting(turn, incident)):
         turn.note("phase", {"phase": "contained"}, incident=incident.id)
 
 

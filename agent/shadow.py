@@ -8,7 +8,7 @@ unit, role or container is an alarm as before.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING, Final, NamedTuple
 
@@ -19,7 +19,8 @@ if TYPE_CHECKING:
     from agent.turn import Turn
 
 TAIL: Final = 120.0
-"""Seconds after its end for which a mitigation still casts its shadow: services need a moment to come back."""
+"""Seconds after its end for which a mitigation still casts its shadow: services need a moment to come back. And after its
+beginning for which a block's source still stands in logs: sshd waits two minutes for a login."""
 TOLD_AGAIN: Final = 300.0
 """Seconds between two records of the same kind of event in the same shadow."""
 SUBJECTS: Final[Mapping[str, tuple[str, ...]]] = {
@@ -49,14 +50,18 @@ class Shadows:
         self.cast: dict[str, Shadow] = {}
 
     def begin(self, one: Mitigation) -> None:
-        """A mitigation is in force."""
-        if one.mutes:
+        """A mitigation is about to be made."""
+        if one.mutes and one.change.touches:
             self.cast[one.id] = Shadow(one.mutes, frozenset(one.change.touches))
 
     def over(self, name: str, ts: float) -> None:
         """A mitigation has ended."""
         if shadow := self.cast.get(name):
             self.cast[name] = shadow._replace(until=ts + TAIL)
+
+    def drop(self, name: str) -> None:
+        """A mitigation was never made."""
+        self.cast.pop(name, None)
 
     def fade(self, now: float) -> None:
         """Forget those whose time is over."""
@@ -82,16 +87,24 @@ def muted(turn: Turn, event: Event) -> bool:
 
 
 def _blocked(turn: Turn, event: Event) -> str:
-    """The mitigation that keeps out the event's source altogether: what its packets still leave in logs is from before."""
+    """The mitigation that keeps out the event's source altogether: what it still leaves in logs for a while is from before.
+
+    Whoever got in before is an alarm, and so is whoever still comes minutes later: the block does not keep them out.
+    """
     source = event.fields.get("src.ip")
     if source is None:
         return ""
     state = turn.agent.state
     for name in state.aimed.get(f"block_ip {source}", ()):
         one = state.mitigations[name]
-        if one.stage == "in_force" and not one.change.apply.args.get("ports"):
+        whole = one.stage == "in_force" and not one.short and not one.change.apply.args.get("ports")
+        if whole and turn.now - one.since < TAIL and _of_kind(event.kind, one.mutes):
             return name
     return ""
+
+
+def _of_kind(kind: str, patterns: Iterable[str]) -> bool:
+    return any(fnmatchcase(kind, pattern) for pattern in patterns)
 
 
 def _shaded(shadows: Shadows, event: Event) -> str:
@@ -99,7 +112,7 @@ def _shaded(shadows: Shadows, event: Event) -> str:
         return ""
     kind, about = _kind(event), set(_about(event))
     for name, one in shadows.cast.items():
-        if any(fnmatchcase(kind, pattern) for pattern in one.kinds) and (one.touches == HOST or about & one.touches):
+        if _of_kind(kind, one.kinds) and (one.touches == HOST or about & one.touches):
             return name
     return ""
 

@@ -53,12 +53,18 @@ def restore(plain: Mapping[str, Any] | None, systems: Mapping[str, type[System]]
         state.incident_of[incident.policy, incident.target] = incident.id
     for name in ("mitigations", "would"):
         for one in plain[name]:
-            change = read_change(one["change"], systems)
-            given = tuple((name, value) for name, value in one.get("given", ()))
-            typed = {"change": change, "key": key_of(change), "given": given}
-            typed |= {name: tuple(one.get(name, ())) for name in ("pauses", "mutes")}
-            mitigation = Mitigation(**{**one, **typed})
+            mitigation = _mitigation(one, systems)
             getattr(state, name)[mitigation.id] = mitigation
+            if mitigation.active:
+                state.shadows.begin(mitigation)
             if mitigation.stage in ("in_force", "lifting"):
                 stands(state, mitigation)
     return state
+
+
+def _mitigation(one: Mapping[str, Any], systems: Mapping[str, type[System]]) -> Mitigation:
+    change = read_change(one["change"], systems)
+    given = tuple((name, value) for name, value in one.get("given", ()))
+    typed = {"change": change, "key": key_of(change), "given": given}
+    typed |= {name: tuple(one.get(name, ())) for name in ("pauses", "mutes")}
+    return Mitigation(**{**one, **typed})

@@ -102,6 +102,11 @@ BOOKS_OF: Final = {kind: tuple(name for name, book in BOOKS.items() if kind in b
 """The books that change with a kind of record."""
 
 
+def finding_of(policy: str, target: str) -> str:
+    """The name under which it is known that a person wants nothing done about a policy's target: of many it is the host."""
+    return f"{policy} about {target}"
+
+
 def would_be(whose: str) -> str:
     """The name under which a dry run counts what it would have done: it takes no room from what is done."""
     return f"{whose} (dry run)"

@@ -201,10 +201,12 @@ def _meaningful(kind: type[Any]) -> frozenset[str]:
     return frozenset(name for name, marks in meant.items() if any(isinstance(mark, Means) for mark in marks))
 
 
-def lasting(action: Any, repeats: int) -> Any:
+def lasting(action: Any, state: State, now: float) -> Any:
     """The action with its ttl settled for this offence, so that its plan sees one length and not a rule."""
     ttl = getattr(action, "ttl", None)
-    return replace(action, ttl=Ttl(ttl.after(repeats))) if isinstance(ttl, Ttl) and ttl.limit else action
+    if not isinstance(ttl, Ttl) or not ttl.limit:
+        return action
+    return replace(action, ttl=Ttl(ttl.after(state.repeated(f"{action.name} {aim(action)}", now))))
 
 
 def looks(agent: Agent, mitigations: Iterable[Mitigation], asked: Asked | None = None) -> list[Verify]:

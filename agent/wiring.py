@@ -263,7 +263,7 @@ def _journal(config: Config, live: Callable[[], Config]) -> tuple[Keeper, dict[s
     redact = Redactor(taken.key.derive("redaction"))
     world = systems(config, redact.learn, live)
     keep = (config.evidence.keep_events.total_seconds(), config.evidence.keep_size)
-    journal = Keeper(Place(config.journal, path, config.socket.with_name("evidence.spool"), host, keep), taken, redact)
+    journal = Keeper(Place(config.journal, path, config.socket.with_suffix(".spool"), host, keep), taken, redact)
     return journal, world, Store(config.kept, redact).keep
 
 

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from agent.action import CannotReach, Change
-from agent.expiry import capsule
+from agent.expiry import capsule, timers
 from agent.expiry.capsule import Capsule
 from agent.expiry.expired import mark, take_over
 from agent.expiry.outlive import Outlive, stray
@@ -235,6 +235,29 @@ def test_what_was_ended_without_a_journal_is_written_down_at_the_next_start_once
     assert wrong == []
     assert (record.kind, record.mitigation, record.body["how"]) == ("lifted", "M-41", "taken down")
     assert known.state.mitigations["M-41"].stage == "lifted"
+
+
+def test_a_crash_before_its_marker_is_gone_does_not_write_it_down_twice(tmp_path: Path) -> None:
+    one, book = made(tmp_path), Book()
+    file = written(tmp_path)
+    known = agent(intent("M-41", stopping()), Record("in_force", {"until": LATER}, "", "M-41"))
+
+    for _ in range(2):
+        mark(file, one, "taken down")
+        take_over(one.socket, book, known.state)
+
+    assert [record.kind for record in book.records] == ["lifted"]
+
+
+def test_orders_to_systemd_have_one_deadline_together() -> None:
+    orders = timers._Orders()
+    began = time.monotonic()
+
+    with pytest.raises(CannotReach, match="no answer within 5 s"):
+        for _ in range(100):
+            orders.give("sleep", "0.4")
+
+    assert time.monotonic() - began < timers.PATIENCE + 1
 
 
 def test_what_was_ended_is_not_taken_for_another_that_has_the_same_number_now(tmp_path: Path) -> None:

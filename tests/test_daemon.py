@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import os
 import socket
+import threading
+import time
 from collections.abc import Iterator
+from contextlib import ExitStack, suppress
 from pathlib import Path
 
 import pytest
 
+from agent.control import SILENCE, THREADS, Control
 from agent.evidence.journal_read import read_only
 from agent.record import Record
 from tests.running import Running, contain, wait_for
@@ -94,12 +98,45 @@ def test_only_the_owner_and_the_group_may_connect(agent: Running) -> None:
     assert agent.socket.stat().st_mode & 0o777 == 0o660
 
 
+def test_the_socket_is_nobody_elses_for_a_moment_either(tmp_path: Path) -> None:
+    place, modes, over = tmp_path / "control.sock", set[int](), threading.Event()
+
+    def look() -> None:
+        while not over.is_set():
+            with suppress(FileNotFoundError):
+                modes.add(place.stat().st_mode & 0o777)
+
+    watcher, usual = threading.Thread(target=look), os.umask(0)
+    watcher.start()
+    try:
+        for _ in range(20):
+            Control(place, lambda _: None).close()
+    finally:
+        os.umask(usual)
+        over.set()
+        watcher.join()
+
+    assert modes <= {0o600, 0o660}
+
+
+def test_those_who_connect_and_say_nothing_keep_nobody_from_being_heard_for_long(agent: Running) -> None:
+    with ExitStack() as held:
+        for _ in range(THREADS):
+            held.enter_context(socket.socket(socket.AF_UNIX)).connect(str(agent.socket))
+        begun = time.monotonic()
+        agent.ask("ping")
+        took = time.monotonic() - begun
+
+    assert took < SILENCE + 2
+
+
 @pytest.mark.parametrize(
     ("request_text", "answer"),
     [
         (b"GET /v1/status HTTP/1.0\r\n\r\n", "ask with POST"),
         (b"POST /v1/status HTTP/1.0\r\nContent-Length: 3\r\n\r\n{{{", "cannot read the request"),
         (b"POST /v1/status HTTP/1.0\r\nContent-Length: 2\r\n\r\n[]", "must be a JSON object"),
+        (b"POST /v1/status HTTP/1.0\r\nContent-Length: 99999\r\n\r\n" + b"[" * 99999, "cannot read the request"),
         (b"POST /v1/fly HTTP/1.0\r\nContent-Length: 2\r\n\r\n{}", "knows no such order"),
         (b"POST /v1/status HTTP/1.0\r\nContent-Length: 9999999\r\n\r\n", "413"),
         (

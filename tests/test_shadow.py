@@ -136,7 +136,8 @@ def test_after_a_restart_the_shadow_is_there_again() -> None:
 
 
 def test_lines_about_a_blocked_address_neither_renew_the_block_nor_count_for_the_next_one() -> None:
-    story = Story(policy(then=[shut()]))
+    failing = Policy("failing", "P2", (Clause((Part("auth.ssh.failure"),), by=("src.ip",)),), (shut(),))
+    story = Story(failing)
     gate = Gate()
     hold(
         story,
@@ -144,7 +145,7 @@ def test_lines_about_a_blocked_address_neither_renew_the_block_nor_count_for_the
         apply=gate.close(ip=address("203.0.113.7"), ttl=None),
     )
 
-    story.tell(Seen([login(at=story.now)] * 50))
+    story.tell(Seen([login(at=story.now)._replace(kind="auth.ssh.failure")] * 50))
 
     assert not story.agent.state.incidents
 

@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 import http.client
-import re
 import time
 from dataclasses import dataclass
 from datetime import timedelta
-from urllib.parse import SplitResult, urljoin, urlsplit
+from string import punctuation
+from urllib.parse import SplitResult, quote, urljoin, urlsplit
 
 from agent.check import Answer, bad, check, good
+from agent.grammar.pattern import LONGEST_BODY, ForBody
 from agent.schema import Duration, Flag, rough
 from agent.systems.cut_off import cut_off
 from agent.systems.dial import Refused, dial, dial_tls, trust
 
-MOST_BODY = 64 * 1024
 MOST_REDIRECTS = 5
 
 
@@ -35,7 +35,7 @@ class Http:
     url: str
     status: tuple[int, ...] = ()
     contains: str = ""
-    matches: re.Pattern[str] | None = None
+    matches: ForBody | None = None
     latency_limit: Duration | None = None
     verify: Flag = True
     ca_file: str = ""
@@ -77,7 +77,7 @@ class Http:
         here = urlsplit(self.url)
         for _ in range(MOST_REDIRECTS):
             reply = self._get(here, until)
-            there = urlsplit(urljoin(here.geturl(), reply.location))
+            there = _redirected(here, reply.location)
             if not reply.location or there.hostname != here.hostname or there.scheme not in ("http", "https"):
                 return reply
             here = there
@@ -102,10 +102,20 @@ class Http:
                 connection.request("GET", path, headers={"User-Agent": "containment-agent", "Connection": "close"})
                 response = connection.getresponse()
                 location = response.headers.get("Location", "") if 300 <= response.status < 400 else ""
-                return _Reply(response.status, location, response.read(MOST_BODY).decode("utf-8", "replace"))
+                return _Reply(response.status, location, response.read(LONGEST_BODY).decode("utf-8", "replace"))
         except TimeoutError as error:
             raise Refused(f"no answer within {rough(self.within)}") from error
         except (OSError, http.client.HTTPException) as error:
             raise Refused(str(error) or type(error).__name__) from error
         finally:
             connection.close()
+
+
+def _redirected(here: SplitResult, location: str) -> SplitResult:
+    """Where a server sends us. What is neither punctuation nor ASCII is written as in browsers."""
+    try:
+        there = urlsplit(urljoin(here.geturl(), quote(location.encode("latin-1"), safe=punctuation)))
+        _ = there.port  # read from the text only when asked for
+    except ValueError as error:
+        raise Refused(f"it redirects to what is no address: {location[:200]}") from error
+    return there

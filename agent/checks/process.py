@@ -2,25 +2,26 @@
 
 from __future__ import annotations
 
-import re
+import os
 from collections.abc import Iterable
-from pathlib import Path
 from typing import Any
 
 from agent.check import Answer, bad, check, good
+from agent.grammar.pattern import LONGEST_TEXT, ForText
 
 
 @check
 class Process:
     """As many processes run as should. `name`, `pid_file`, `user` and a pattern in `cmdline` say which; all given must fit.
 
-    A zombie does not count: it has ended.
+    A zombie does not count: it has ended. Of a command line, the first 4,096 characters are searched: anybody may start a
+    process with two million of them.
     """
 
     name: str = ""
     pid_file: str = ""
     user: str = ""
-    cmdline: re.Pattern[str] | None = None
+    cmdline: ForText | None = None
     at_least: int = 1
     at_most: int | None = None
 
@@ -46,7 +47,8 @@ class Process:
         if not self.pid_file:
             return (one.info for one in psutil.process_iter(asked))
         try:
-            return [psutil.Process(int(Path(self.pid_file).read_text(encoding="ascii"))).as_dict(asked)]
+            with open(self.pid_file, encoding="ascii", opener=_at_once) as file:
+                return [psutil.Process(int(file.read(32))).as_dict(asked)]
         except (FileNotFoundError, ValueError, psutil.NoSuchProcess):  # gone, half written, or left over
             return []
 
@@ -55,5 +57,10 @@ class Process:
             info["status"] != "zombie"
             and self.name in ("", info["name"])
             and self.user in ("", info.get("username"))
-            and (self.cmdline is None or self.cmdline.search(" ".join(info["cmdline"] or ())) is not None)
+            and (self.cmdline is None or self.cmdline.search(" ".join(info["cmdline"] or ())[:LONGEST_TEXT]) is not None)
         )
+
+
+def _at_once(path: str, flags: int) -> int:
+    """The file is the service's: where it is a pipe, opening it would wait for ever."""
+    return os.open(path, flags | os.O_NONBLOCK)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Mapping
 from typing import Any, Final
 
@@ -49,11 +50,12 @@ def approve(given: Given, what: str, plan: str, why: str) -> Exit:
     Where agent.yaml wants two people, another person must say yes as well.
     """
     one = _find(given, what)
-    if one is None:
-        return Exit.DONE
     if not plan:
         if not given.json:
             _tell(given, one)
+        if given.no_input or not sys.stdin.isatty():
+            mend = f'contain approve {what} --plan {one["plan"]} --why "…"'
+            raise Stop(Exit.WAITS, f"cannot ask you whether this plan is right: there is no terminal\nSay yes to it: {mend}")
         given.sure(f"{one['action']} {one['target']}", one["target"], yes=False)
     answer = given.ask("approve", patience=PATIENCE, what=what, plan=plan or one["plan"], why=why)
     if given.json:
@@ -89,22 +91,23 @@ def deny(given: Given, what: str, why: str) -> Exit:
     elif answer["result"] == "denied":
         given.show.line(f"Denied {what}: it is not done")
     else:
-        given.show.line(f"Nothing to deny: {given.show.text(answer['because'])}.")
+        raise Stop(Exit.FAILED, f"cannot deny {what}: {answer['because']}")
     return Exit.DONE
 
 
-def _find(given: Given, what: str) -> dict[str, Any] | None:
+def _find(given: Given, what: str) -> dict[str, Any]:
+    """The question that waits.
+
+    Raises:
+        Stop: there is no such question, or it is over.
+    """
     items = given.ask("approvals")["items"]
     one = next((one for one in items if one["id"] == what), None)
     if one is not None and not one["over"]:
         return dict(one)
     waiting = ", ".join(each["id"] for each in items if not each["over"]) or "none"
     because = f"{what} is over: {one['over']}" if one else f"there is no approval {what}; waiting: {waiting}"
-    if given.json:
-        given.show.document("approve", [{"result": "nothing", "because": because}])
-    else:
-        given.show.line(f"Nothing to approve: {given.show.text(because)}.")
-    return None
+    raise Stop(Exit.FAILED, f"cannot approve {what}: {because}")
 
 
 def _tell(given: Given, one: Mapping[str, Any]) -> None:

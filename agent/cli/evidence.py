@@ -53,22 +53,26 @@ def verify(given: Given, checkpoints: tuple[Path, ...], vkey: str | None, db: Pa
     """Check that no record, and no file of evidence, was changed, moved or removed. Exits with 1 where something does not fit.
 
     Whoever is root on this host can rewrite the journal together with its checkpoints; only checkpoints that were kept
-    elsewhere show that.
+    elsewhere show that. Of those, the ones that this key has signed count: others can come from anybody.
     """
     from agent.evidence.files import check, named
+    from agent.evidence.note import PublicKey, is_signed
     from agent.evidence.ship import read_notes
     from agent.evidence.store import files_of
 
-    outside = [note for file in checkpoints for note in read_notes(file.read_text(encoding="utf-8", errors="replace"))]
-    if checkpoints and not outside:
-        raise Stop(Exit.USAGE, f"cannot verify: there is no checkpoint in {', '.join(map(str, checkpoints))}")
+    there = [note for file in checkpoints for note in read_notes(file.read_text(encoding="utf-8", errors="replace"))]
     with reading(given, db) as (reader, path):
-        verdict = reader.verify(key(path, vkey), outside)
+        signer = PublicKey.read(key(path, vkey))
+        outside = [note for note in there if is_signed(note, signer)]
+        if checkpoints and not outside:
+            others = f", only {len(there)} that {signer.name} has not signed with its key" if there else ""
+            raise Stop(Exit.USAGE, f"cannot verify: there is no checkpoint in {', '.join(map(str, checkpoints))}{others}")
+        verdict = reader.verify(str(signer), outside)
         files = check(files_of(path), named(reader.leaves()))
     if given.json:
         given.show.document("verdict", [_plain(verdict, files, len(outside))])
     else:
-        _tell(given, verdict, files, len(outside))
+        _tell(given, verdict, files, len(outside), len(there) - len(outside))
     return Exit.FAILED if verdict.problems or files.problems else Exit.DONE
 
 
@@ -86,7 +90,7 @@ def _plain(verdict: Verdict, files: Checked, outside: int) -> dict[str, Any]:
     }
 
 
-def _tell(given: Given, verdict: Verdict, files: Checked, outside: int) -> None:
+def _tell(given: Given, verdict: Verdict, files: Checked, outside: int, others: int) -> None:
     show, problems = given.show, (*verdict.problems, *files.problems)
     for problem in problems:
         show.line(f"{show.paint('PROBLEM', 'red')}  {show.text(problem)}")
@@ -98,6 +102,8 @@ def _tell(given: Given, verdict: Verdict, files: Checked, outside: int) -> None:
     said += f", and {files.fit} files as they were kept" if files.fit or files.problems else ""
     holds = show.paint("The evidence does not hold", "red") if problems else show.paint("The evidence holds", "green")
     show.line(f"{holds}: {said}.")
+    if others:
+        show.talk(f"{others} checkpoints from elsewhere are not signed by this key, and say nothing.")
     if not outside:
         show.talk("No checkpoint from elsewhere was given, so this does not show what root of this host may have rewritten.")
 

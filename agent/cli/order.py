@@ -11,9 +11,12 @@ _UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 
 
 class Seconds(click.ParamType[float]):
-    """A length of time as in policies: 90s, 30m, 1h, 7d."""
+    """A length of time as in policies: 90s, 30m, 1h, 7d; at most `longest`, where that is said."""
 
     name = "time"
+
+    def __init__(self, longest: str = "") -> None:
+        self._longest = longest
 
     def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> float:
         """Read it; agent.schema reads the same spellings and is too heavy to import for this."""
@@ -23,6 +26,8 @@ class Seconds(click.ParamType[float]):
         number, unit = text[:-1], _UNITS.get(text[-1:])
         if unit is None or not number.replace(".", "", 1).isdecimal() or float(number) * unit <= 0:
             self.fail(f"`{text}` is not a time; use a number and s, m, h or d, as in 90s or 2h", param, ctx)
+        if self._longest and float(number) * unit > float(self._longest[:-1]) * _UNITS[self._longest[-1]]:
+            self.fail(f"`{text}` is too long; {self._longest} are the most, so that it ends though nobody remembers", param, ctx)
         return float(number) * unit
 
 

@@ -67,7 +67,7 @@ def pause() -> None:
         "contain pause list",
     ),
 )
-@click.option("--for", "seconds", type=Seconds(), required=True, help="How long, as in 30m, at most 7d; it ends by itself.")
+@click.option("--for", "seconds", type=Seconds("7d"), required=True, help="How long, as in 30m, at most 7d; it ends by itself.")
 @click.option("--why", required=True, help="The reason; it stands in the evidence.")
 @click.option("--policy", "policies", multiple=True, type=Name("policies", "policy"), help="Only this one; can be repeated.")
 @click.option("--from", "begins", type=Moment(), help="Begin later: 22:00, or 2026-11-24T22:00, local time.")

@@ -72,6 +72,8 @@ def check(given: Given, paths: tuple[Path, ...]) -> Exit:
         )
         given.show.talk(f"{said}, {_count(len(found) - wrong, 'warning')}")
         given.show.talk(policy_prove.against(stands_on))
+        if said := policy_files.unheard(given, policies):
+            given.show.talk(said)
     return Exit.USAGE if wrong else Exit.DONE
 
 

@@ -55,3 +55,16 @@ def policies(files: Mapping[str, str]) -> dict[str, str]:
     from agent.grammar.config import is_tests
 
     return {name: text for name, text in files.items() if not is_tests(text)}
+
+
+def unheard(given: Given, policies: Sequence[Any]) -> str:
+    """Which policies can never fire here, because no sensor of agent.yaml brings their events; nothing where all can."""
+    from agent.heard import deaf
+
+    if not given.config_path.exists():
+        return ""
+    silent = deaf(policies, given.read_config())
+    named = ", ".join(f"{name} ({', '.join(kinds)})" for name, kinds in list(silent.items())[:5])
+    more = f" and {len(silent) - 5} more" if len(silent) > 5 else ""
+    count = f"{len(silent)} of {len(policies)} policies wait"
+    return f"{count} for events that no sensor of {given.config_path} brings: {named}{more}" if silent else ""

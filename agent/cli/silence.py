@@ -31,6 +31,10 @@ SILENCES: Final[Columns] = {
 }
 
 
+MOST: Final = 20
+"""Incidents that are named."""
+
+
 @click.group(cls=Direct, alone="begin")
 def silence() -> None:
     """Tell nobody of what is known, for a while: it shows dimmed, and counts for no exit code. Actions go on.
@@ -50,7 +54,7 @@ def silence() -> None:
 @click.option("--policy", type=Name("policies", "policy"), default="", help="Incidents of this policy.")
 @click.option("--target", type=Name("incidents", "target"), default="", help="Incidents about this target.")
 @click.option("--incident", type=Name("incidents", "id"), default="", help="This incident.")
-@click.option("--for", "seconds", type=Seconds(), required=True, help="How long, as in 2h, at most 7d; it ends by itself.")
+@click.option("--for", "seconds", type=Seconds("7d"), required=True, help="How long, as in 2h, at most 7d; it ends by itself.")
 @click.option("--why", required=True, help="The reason; it stands in the evidence.")
 @click.pass_obj
 def begin(given: Given, policy: str, target: str, incident: str, seconds: float, why: str) -> None:
@@ -71,7 +75,8 @@ def begin(given: Given, policy: str, target: str, incident: str, seconds: float,
         return
     until = f"that ends {show.at(answer['until'])}, or with: contain silence end {answer['id']}"
     show.line(f"Nobody is told of {show.text(about(answer))}, {answer['worst']} and less severe; {until}")
-    names = ", ".join(answer["incidents"]) or "nothing fits just now"
+    names = ", ".join(answer["incidents"][:MOST]) or "nothing fits just now"
+    names += f" and {len(answer['incidents']) - MOST} more" if len(answer["incidents"]) > MOST else ""
     show.line(f"Now silent: {names}. Actions go on.")
 
 

@@ -53,10 +53,12 @@ def set_aside(journal: Path, because: str, *, besides: tuple[Path, ...] = ()) ->
 
 def _moved(journal: Path, because: str, besides: tuple[Path, ...]) -> Lost:
     files = [one for one in (*(journal.with_name(journal.name + end) for end in ("", "-wal", "-shm")), *besides) if one.exists()]
+    begun = _begun(journal, files) if files and not journal.exists() else None
     try:
-        _refuse_too_many(journal)
+        if not begun:
+            _refuse_too_many(journal)
         ballast_of(journal).unlink(missing_ok=True)  # the disk may be full as well
-        place = _gathered(journal, because, files)
+        place = begun or _gathered(journal, because, files)
         for one in files:
             one.unlink()
         _sync(journal.parent)
@@ -64,6 +66,14 @@ def _moved(journal: Path, because: str, besides: tuple[Path, ...]) -> Lost:
         why = error.strerror or str(error)
         raise Unwritable(f"cannot set the journal {journal} aside: {why}\nLook at the disk (dmesg, df, mount).") from error
     return _lost(place, journal.name)
+
+
+def _begun(journal: Path, files: list[Path]) -> Path | None:
+    """Where all that is left stands already, because a crash came while it was taken from here; with the journal itself."""
+    for place in sorted(_recent(journal), reverse=True):
+        if (place / journal.name).exists() and all((kept := place / one.name).exists() and kept.samefile(one) for one in files):
+            return place
+    return None
 
 
 def _gathered(journal: Path, because: str, files: list[Path]) -> Path:

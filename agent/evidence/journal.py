@@ -281,7 +281,8 @@ class Journal:
 def _make_if_new(path: Path) -> None:
     if path.exists():
         return
-    left = [one.name for one in (path.with_name(f"{path.name}-wal"), ballast_of(path)) if one.exists()]
+    beside = (path.with_name(f"{path.name}-wal"), path.with_name(f"{path.name}-shm"), ballast_of(path))
+    left = [one.name for one in beside if one.exists()]
     if left:
         raise CorruptJournal(path, f"the file is gone, but {left[0]} is still beside it")
     create(path)

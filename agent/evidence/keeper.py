@@ -208,7 +208,7 @@ class Keeper:
         except CorruptJournal as error:
             because = str(error)
             self._surely(lambda: self._anew(because))
-        except (EvidenceLost, CannotUseJournal) as error:
+        except (EvidenceLost, CannotUseJournal, CannotUseKey) as error:
             self.failing = reason(error)
         took = time.monotonic() - begun  # a try that ends after a whole second must not be all that the agent does
         self._due = time.monotonic() + max(AGAIN, 10 * took)

@@ -4,7 +4,9 @@ syslog. Bounded, redacted, in order, each with its own time.
 
 from __future__ import annotations
 
+import errno
 import os
+import stat
 import time
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -24,6 +26,9 @@ ROOM: Final = 50_000
 ROOM_BYTES: Final = 64 << 20
 EVENT_BYTES: Final = 16 << 20
 """Bytes of packed events that wait; the oldest are left out, and counted."""
+
+_SAFELY: Final = os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+"""Neither through a link, nor waiting for the other end of a pipe."""
 
 Batch = tuple[float, float, bytes]
 """The events of one commit as a row: seen first, seen last (Unix seconds), packed."""
@@ -132,12 +137,13 @@ class Spool:
             return False
         data = b"".join(b"%d %d %b\n" % one for one in fresh)
         try:
-            descriptor = os.open(self._path, os.O_CREAT | os.O_WRONLY | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+            descriptor = os.open(self._path, os.O_CREAT | os.O_WRONLY | _SAFELY, 0o600)
             try:
+                _refuse_others(descriptor)
                 os.ftruncate(descriptor, self._length)
                 if os.pwrite(descriptor, data, self._length) != len(data):
                     os.ftruncate(descriptor, self._length)
-                    raise OSError(28, "No space left on device")
+                    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
             finally:
                 os.close(descriptor)
         except OSError as error:  # later records would stand behind a hole
@@ -149,20 +155,29 @@ class Spool:
 
     def _take_over(self) -> None:
         try:
-            descriptor = os.open(self._path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
+            descriptor = os.open(self._path, os.O_RDONLY | _SAFELY)
+            with os.fdopen(descriptor, "rb") as file:
+                _refuse_others(descriptor)
+                data = file.read(ROOM_BYTES * 2)
         except OSError:
             return
-        with os.fdopen(descriptor, "rb") as file:
-            found = os.fstat(descriptor)
-            if found.st_uid != os.geteuid() or found.st_mode & 0o022:
-                return
-            data = file.read(ROOM_BYTES * 2)
         for line in data.splitlines(keepends=True):
             one = _read(line)
             if one is None or not self._fits(one):
                 break
             self._length += len(line)
             self._digest.update(line)
+
+
+def _refuse_others(descriptor: int) -> None:
+    """See that an opened file is ours alone, and a file.
+
+    Raises:
+        OSError: somebody else put it there, has it under another name, or may write it.
+    """
+    found = os.fstat(descriptor)
+    if not stat.S_ISREG(found.st_mode) or found.st_uid != os.geteuid() or found.st_mode & 0o022 or found.st_nlink > 1:
+        raise OSError(errno.EPERM, "what is there is not the agent's alone")
 
 
 def pack_events(events: Sequence[Event], redact: Redactor) -> list[Batch]:

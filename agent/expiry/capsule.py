@@ -186,7 +186,7 @@ def write(place: Path, one: Capsule, *, known: bool) -> None:
 
 def save(target: Path, plain: Mapping[str, Any]) -> None:
     """Write JSON values to a file, whole or not at all, durable on return."""
-    fresh = target.with_name(f".{target.name}.new")
+    fresh = _fresh(target)
     fresh.unlink(missing_ok=True)
     with os.fdopen(os.open(fresh, os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_CLOEXEC, 0o600), "wb") as file:
         file.write(write_plain(plain, what="a capsule"))
@@ -197,10 +197,15 @@ def save(target: Path, plain: Mapping[str, Any]) -> None:
 
 
 def remove(path: Path) -> None:
-    """Have a file gone, also after a power cut."""
+    """Have a file gone, also after a power cut, and what was left of one that could not be written."""
+    _fresh(path).unlink(missing_ok=True)
     with suppress(FileNotFoundError):
         path.unlink()
         _sync(path.parent)
+
+
+def _fresh(target: Path) -> Path:
+    return target.with_name(f".{target.name}.new")
 
 
 def make(place: Path) -> None:

@@ -104,9 +104,10 @@ def take_over(socket: Path, journal: Writes, state: State) -> list[str]:
         except (CannotReach, ValueError) as error:
             wrong.append(f"cannot read what {path} says was ended: {error}")
             continue
-        now = time.time()
-        journal.commit(now, [said])
-        fold(state, said, now)
+        now, known = time.time(), state.mitigations.get(said.mitigation)
+        if known is None or known.active:  # else that is written down, and a crash came before the marker was gone
+            journal.commit(now, [said])
+            fold(state, said, now)
         capsule.remove(path)
     return wrong
 

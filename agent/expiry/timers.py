@@ -21,7 +21,7 @@ from agent.expiry.capsule import place_of
 GRACE: Final = 2
 """Seconds after its end in which the agent takes a mitigation down itself, before systemd starts anything."""
 PATIENCE: Final = 5.0
-"""Seconds that systemd has for one order; it takes 10 ms."""
+"""Seconds that systemd has for all that it is told at once; an order takes 10 ms."""
 AGAIN: Final = 30.0
 """Seconds in which systemd is left alone after it did not do what it was told: each try would hold up an act."""
 LONGEST: Final = 900
@@ -50,7 +50,7 @@ def refused(socket: Path) -> str:
     try:
         if place_of(socket).exists():
             capsule.own(place_of(socket))
-        _order("systemd-run", "--quiet", "--collect", "--wait", "true")
+        _Orders().give("systemd-run", "--quiet", "--collect", "--wait", "true")
     except CannotReach as error:
         return str(error)
     return ""
@@ -84,35 +84,48 @@ class Timers:
         self._there = None
 
     def _keep(self, moments: Set[int], now: float, *, stop: bool) -> None:
-        there = self._running() if self._there is None else self._there
+        orders = _Orders()
+        there = self._running(orders) if self._there is None else self._there
         wanted = set(sorted(one for one in moments if one > now)[:MOST])
         for one in sorted(wanted - there):
-            self._start(one)
+            self._start(one, orders)
         if stop and (over := {one for one in there - wanted if one > now}):
-            _order("systemctl", "stop", *(f"{self._prefix}{one}.timer" for one in sorted(over)))
+            orders.give("systemctl", "stop", *(f"{self._prefix}{one}.timer" for one in sorted(over)))
         self._there = wanted
 
-    def _running(self) -> set[int]:
-        listed = _order("systemctl", "list-units", "--all", "--plain", "--no-legend", "--full", f"{self._prefix}*.timer")
+    def _running(self, orders: _Orders) -> set[int]:
+        listed = orders.give("systemctl", "list-units", "--all", "--plain", "--no-legend", "--full", f"{self._prefix}*.timer")
         return {int(one) for one in re.findall(rf"{self._prefix}(\d+)\.timer", listed)}
 
-    def _start(self, moment: int) -> None:
+    def _start(self, moment: int, orders: _Orders) -> None:
         """systemd-run(1). As the agent's own user: what it may not undo, its timer may not either."""
         user = [f"--uid={os.geteuid()}", f"--gid={os.getegid()}"] if os.geteuid() else []
         when = [f"--on-calendar=@{moment}", "--timer-property=AccuracySec=100ms", "--timer-property=RemainAfterElapse=no"]
         about = ["--description=End what is over, if the agent does not", f"--property=RuntimeMaxSec={LONGEST}"]
         command = [sys.executable, "-I", "-u", "-m", "agent", "expire", str(self._place)]  # -u: said while it is tried, not after
-        _order("systemd-run", "--quiet", f"--unit={self._prefix}{moment}", *about, *when, *user, "--", *command)
+        orders.give("systemd-run", "--quiet", f"--unit={self._prefix}{moment}", *about, *when, *user, "--", *command)
 
 
-def _order(*words: str) -> str:
-    try:
-        done = subprocess.run(words, capture_output=True, text=True, errors="replace", timeout=PATIENCE, check=False)
-    except (OSError, subprocess.TimeoutExpired) as error:
-        why = f"no answer within {PATIENCE:g} s" if isinstance(error, subprocess.TimeoutExpired) else str(error)
-        raise CannotReach(f"cannot have systemd end it if the agent is dead: {words[0]}: {why}") from error
-    if done.returncode and words[1] != "stop":  # a timer that is gone needs no stop
-        said = (done.stderr.strip().splitlines() or [f"exit {done.returncode}"])[0]
-        mend = "run the agent as root, or let its user do that by a polkit rule"
-        raise CannotReach(f"cannot have systemd end it if the agent is dead: {words[0]}: {said}; {mend}")
-    return done.stdout
+class _Orders:
+    """Orders to systemd that may take PATIENCE in all: whoever waits for the last of them is about to act."""
+
+    def __init__(self) -> None:
+        self._until = time.monotonic() + PATIENCE
+
+    def give(self, *words: str) -> str:
+        """What systemd's program printed.
+
+        Raises:
+            CannotReach: it refuses, or does not answer in time.
+        """
+        left = max(0.0, self._until - time.monotonic())
+        try:
+            done = subprocess.run(words, capture_output=True, text=True, errors="replace", timeout=left, check=False)
+        except (OSError, subprocess.TimeoutExpired) as error:
+            why = f"no answer within {PATIENCE:g} s" if isinstance(error, subprocess.TimeoutExpired) else str(error)
+            raise CannotReach(f"cannot have systemd end it if the agent is dead: {words[0]}: {why}") from error
+        if done.returncode and words[1] != "stop":  # a timer that is gone needs no stop
+            said = (done.stderr.strip().splitlines() or [f"exit {done.returncode}"])[0]
+            mend = "run the agent as root, or let its user do that by a polkit rule"
+            raise CannotReach(f"cannot have systemd end it if the agent is dead: {words[0]}: {said}; {mend}")
+        return done.stdout

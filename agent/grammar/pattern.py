@@ -9,19 +9,24 @@ from __future__ import annotations
 
 import fnmatch
 import re
-from typing import Final
+from functools import partial
+from typing import Annotated, Final
+
+from pydantic import PlainValidator
 
 from agent.grammar.backtracking import cost
 
 LONGEST: Final = 300
-_LONGEST_TEXT: Final = 4096
+LONGEST_TEXT: Final = 4096
 """Characters of a field that are matched: agent/watching/match.py cuts the rest off."""
+LONGEST_BODY: Final = 64 * 1024
+"""Characters of a document that are matched: agent/checks/http.py reads no more."""
 _MOST: Final = 24_000_000
 """Units of agent.grammar.backtracking; the worst of what is accepted was seen to take 5 ms."""
 
 
-def regular(text: str) -> re.Pattern[str]:
-    """Compile a regular expression that is searched for in text of strangers.
+def regular(text: str, longest: int = LONGEST_TEXT) -> re.Pattern[str]:
+    """Compile a regular expression that is searched for in at most `longest` characters of strangers.
 
     Raises:
         ValueError: it is none, longer than 300 characters, or could be slow; with the reason and a way out.
@@ -32,7 +37,7 @@ def regular(text: str) -> re.Pattern[str]:
     except (re.error, OverflowError, RecursionError) as error:
         where = f"; look at character {error.pos + 1}" if isinstance(error, re.error) and error.pos is not None else ""
         raise ValueError(f"bad regular expression: {error.msg if isinstance(error, re.error) else error}{where}") from None
-    if cost(compiled, _LONGEST_TEXT, search=True) > _MOST:
+    if cost(compiled, longest, search=True) > _MOST:
         raise ValueError("this expression can be slow on long text; write ^ at its start, {1,64} in place of + or *, or use glob")
     return compiled
 
@@ -44,6 +49,11 @@ def glob(text: str) -> re.Pattern[str]:
         ValueError: it is longer than 300 characters.
     """
     return re.compile(fnmatch.translate(_short(text)))
+
+
+ForText = Annotated[re.Pattern[str], PlainValidator(regular)]
+ForBody = Annotated[re.Pattern[str], PlainValidator(partial(regular, longest=LONGEST_BODY))]
+"""Parameters of checks: an expression for LONGEST_TEXT, and one for LONGEST_BODY."""
 
 
 def _short(text: str) -> str:

@@ -49,8 +49,9 @@ class Approvals:
     def __init__(self) -> None:
         """Nothing waits."""
         self.all: dict[str, Approval] = {}
-        self.of: dict[str, str] = {}
+        self.of: dict[str, tuple[str, ...]] = {}
         self.raised: dict[str, float] = {}
+        self.declined: dict[str, float] = {}
         self.last = 0
 
     @property
@@ -58,10 +59,9 @@ class Approvals:
         """Those without an answer, the oldest first."""
         return [one for one in self.all.values() if not one.over]
 
-    def for_incident(self, incident: str) -> Approval | None:
-        """What an incident waits for, or None."""
-        found = self.all.get(self.of.get(incident, ""))
-        return found if found and not found.over else None
+    def for_incident(self, incident: str) -> list[Approval]:
+        """What an incident waits for."""
+        return [one for name in self.of.get(incident, ()) if not (one := self.all[name]).over]
 
     def fold(self, record: Record, ts: float) -> None:
         """Change as the record says."""
@@ -77,6 +77,8 @@ class Approvals:
                 self.all[one.id] = one._replace(yes=(*one.yes, body["actor"]))
             case "denied":
                 self.all[one.id] = one._replace(over=f"{body['actor']} said no: {body['because']}")
+                if one.raises:
+                    self.declined[one.policy] = ts
             case _:
                 self.all[one.id] = one._replace(over=body["because"])
                 if one.raises and body.get("used"):
@@ -84,29 +86,30 @@ class Approvals:
 
     def _keep(self, made: Approval) -> None:
         self.all[made.id], self.last = made, max(self.last, int(made.id.rpartition("-")[2]))
-        if made.incident:
-            self.of[made.incident] = made.id
+        self.of[made.incident] = (*self.of.get(made.incident, ()), made.id)
         over = [one for one in self.all.values() if one.over]
         for one in over[: max(0, len(over) - KEPT)]:
             del self.all[one.id]
-            if self.of.get(one.incident) == one.id:
-                del self.of[one.incident]
+            if left := tuple(name for name in self.of.pop(one.incident) if name != one.id):
+                self.of[one.incident] = left
 
     def plain(self) -> Any:
         """All of it as JSON values."""
-        return {"last": self.last, "raised": list(self.raised.items()), "all": [one._asdict() for one in self.all.values()]}
+        rates = {name: list(getattr(self, name).items()) for name in ("raised", "declined")}
+        return {"last": self.last, **rates, "all": [one._asdict() for one in self.all.values()]}
 
     def restore(self, plain: Any) -> None:
         """Be again what `plain` said."""
         for one in plain["all"]:
             self._keep(_read(one))
-        self.last, self.raised = plain["last"], dict(plain["raised"])
+        self.last, self.raised, self.declined = plain["last"], dict(plain["raised"]), dict(plain.get("declined", ()))
 
     def shift(self, by: float) -> None:
         """Move every time that is kept."""
         for one in list(self.all.values()):
             self.all[one.id] = one._replace(asked=one.asked + by, until=one.until + by)
         self.raised = {policy: at + by for policy, at in self.raised.items()}
+        self.declined = {policy: at + by for policy, at in self.declined.items()}
 
 
 def _read(plain: Mapping[str, Any]) -> Approval:

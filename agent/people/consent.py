@@ -14,7 +14,7 @@ from agent.action import Change, spelled
 from agent.guard import Verdict
 from agent.messages import Asked, Plan, Reply, Run
 from agent.people.approvals import Approval, plan_hash
-from agent.runs import again
+from agent.runs import again, at_once
 from agent.turn import Agent, Turn, aim, lasting
 
 MOST: Final = 200
@@ -26,10 +26,11 @@ MOST: Final = 200
 def ask(turn: Turn, run: Run, action: Any, changes: Sequence[Change], verdict: Verdict) -> dict[str, Any]:
     """Write the question down, unless it waits already; the answer for whoever ordered it."""
     book, plan, because = turn.agent.state.approvals, plan_hash(changes), verdict.because
-    if run.incident and (one := book.for_incident(run.incident)):
+    for one in book.for_incident(run.incident) if run.incident else ():
         if one.plan == plan:
             return _waits(one)
-        _over(turn, one, "what it would do has changed meanwhile")
+        if (one.action, one.target) == (action.name, aim(action)):
+            _over(turn, one, "what it would do has changed meanwhile")
     if len(book.waiting) >= MOST:
         because = f"{because}; {MOST} questions wait already, and this one was not asked"
         turn.note("refused", _told(run, action) | {"because": because}, incident=run.incident)
@@ -45,7 +46,7 @@ def ask(turn: Turn, run: Run, action: Any, changes: Sequence[Change], verdict: V
         "needs": approving.people if action.impact == "destructive" else 1,
         "yes": [run.actor] if run.asked and not run.steps else [],
         "found": _found(run),
-        "step": run.at,
+        "step": 0 if _of(run) == "alone" else run.at,
         "raises": verdict.over,
     }
     turn.note("asked_for", body, incident=run.incident)
@@ -60,8 +61,15 @@ def _told(run: Run, action: Any) -> dict[str, Any]:
 def _found(run: Run) -> dict[str, Any]:
     if run.policy is None or run.event is None:
         return {}
-    body = {"policy": run.policy.name, "target": run.target, "because": run.because, "at": run.since}
+    body = {"policy": run.policy.name, "target": run.target, "because": run.because, "at": run.since, "steps": _of(run)}
     return body | {"event": run.event.fields, "source": run.event.source, "sources": list(run.sources), "forged": run.forged}
+
+
+def _of(run: Run) -> str:
+    """Which steps of its policy a run takes: all at once, those for too many targets, or one alone (put off, or a rung)."""
+    if run.over:
+        return "overflow"
+    return "then" if run.policy and run.steps == at_once(run.policy) else "alone"
 
 
 def _waits(one: Approval) -> dict[str, Any]:
@@ -88,15 +96,21 @@ def approve(turn: Turn, message: Asked) -> None:
     if by and name_of(who) not in by:
         turn.do(Reply(message, {"result": "refused", "because": f"{who} may not approve; agent.yaml names {', '.join(by)}"}))
         return
-    if name_of(who) in map(name_of, one.yes):
+    said = name_of(who) in map(name_of, one.yes)
+    if said and len(one.yes) < one.needs:
         turn.do(Reply(message, {"result": "refused", "because": f"{who} has said yes to {one.id} already; another person must"}))
         return
     if (given := message.body.get("plan")) and given != one.plan:
         turn.do(Reply(message, {"result": "refused", "because": f"{one.id} is about plan {one.plan} now, and not {given}"}))
         return
-    body = {"approval": one.id, "actor": who, "because": message.body["why"]}
-    turn.note("approved", body, incident=one.incident)
-    one = turn.agent.state.approvals.all[one.id]
+    if one.found and (one.policy, one.found["target"]) in turn.agent.running:
+        error = f"{one.policy} is at it at this moment; say so again in a few seconds"
+        turn.do(Reply(message, {"result": "failed", "error": error}))
+        return
+    if not said:  # who says yes once more has it tried once more: nothing came of the first, by a crash or a system that failed
+        body = {"approval": one.id, "actor": who, "because": message.body["why"]}
+        turn.note("approved", body, incident=one.incident)
+        one = turn.agent.state.approvals.all[one.id]
     if len(one.yes) < one.needs:
         turn.do(Reply(message, _waits(one)))
     else:
@@ -105,22 +119,35 @@ def approve(turn: Turn, message: Asked) -> None:
 
 def _go(turn: Turn, one: Approval, message: Asked) -> None:
     action = message.body["action"]
-    if not one.found:
-        run: Run | None = Run(one.actor, one.because, target=one.target, since=turn.now)
-    else:
-        run = again(turn, one.incident, one.found)
-        if run and one.step >= len(run.steps):
-            run = None
+    run = _run(turn, one)
     if run is None:
         because = "its policy has changed, is gone or off"
         _over(turn, one, because)
         turn.do(Reply(message, {"result": "refused", "because": because}))
         return
-    run = run._replace(at=one.step if one.found else 0, approval=one.id, asked=message)
-    timed = lasting(action, turn.agent.state.repeated(f"{action.name} {aim(action)}", turn.now))
+    timed = lasting(action, turn.agent.state, turn.now)
     if one.found:
         turn.agent.running.add((one.policy, run.target))
-    turn.do(Plan(run, timed))
+    turn.do(Plan(run._replace(approval=one.id, asked=message), timed))
+
+
+def _run(turn: Turn, one: Approval) -> Run | None:
+    """The run at the step that waited; None where its policy has no such step there any more."""
+    if not one.found:
+        dry = turn.agent.settings.forced == "dry_run"
+        return Run(one.actor, one.because, target=one.target, since=turn.now, dry=dry)
+    run, policy = again(turn, one.incident, one.found), turn.agent.policies.get(one.policy)
+    if run is None or policy is None:
+        return None
+    match one.found.get("steps"):
+        case "overflow":
+            run = run._replace(steps=policy.guard.overflow, over=True)
+        case "alone":
+            run = run._replace(steps=tuple(each for each in policy.then if each.action.name == one.action)[:1])
+    if one.step >= len(run.steps) or run.steps[one.step].action.name != one.action:
+        return None
+    alone = run.steps[one.step].on_error == "continue"  # those behind it did not wait
+    return run._replace(at=one.step, steps=run.steps[: one.step + 1] if alone else run.steps)
 
 
 def deny(turn: Turn, message: Asked) -> None:
@@ -152,14 +179,22 @@ def name_of(actor: str) -> str:
 def used(turn: Turn, run: Run, changes: Sequence[Change]) -> Run:
     """The run of an approval, at the moment of the act: its yes is used up, or void where the plan is another one now."""
     one = turn.agent.state.approvals.all.get(run.approval)
-    if one is None:
-        return run
-    if one.over or plan_hash(changes) != one.plan:
-        _over(turn, one, one.over or "what it would do has changed since; the yes was to something else")
+    if one is None or one.over:
+        return run._replace(approval="")
+    if plan_hash(changes) != one.plan:
+        _over(turn, one, "what it would do has changed since; the yes was to something else")
         return run._replace(approval="")
     body = {"approval": one.id, "because": f"{' and '.join(one.yes)} said yes", "used": True}
     turn.note("approval_over", body, incident=one.incident)
     return run
+
+
+def spent(turn: Turn, run: Run, because: str) -> Run:
+    """The run of an approval of which nothing comes: there is nothing to do, or a system forbids it."""
+    one = turn.agent.state.approvals.all.get(run.approval)
+    if one and not one.over:
+        _over(turn, one, because)
+    return run._replace(approval="")
 
 
 def expire(turn: Turn) -> None:

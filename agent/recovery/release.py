@@ -132,7 +132,7 @@ def ended(turn: Turn, one: Mitigation) -> None:
     tried = agent.descended.pop(one.id, None) is not None
     if incident is None or policy is None:
         return
-    if left_alone(turn, incident.target) or left_alone(turn, one.target):
+    if left_alone(turn, incident.policy, incident.target, one.target):
         _by_hand(turn, one, incident)
         return
     recover, book = policy.recover, agent.state.releases
@@ -216,7 +216,7 @@ def started(turn: Turn) -> None:
     """After a start: limits that the records speak of, and that a crash kept from being put in place."""
     for way in list(turn.agent.state.releases.down.values()):
         policy, incident = acting(turn.agent, way.policy), turn.agent.state.incidents.get(way.incident)
-        if way.rung == "limited" and way.until > turn.now and policy and incident and not left_alone(turn, way.target):
+        if way.rung == "limited" and way.until > turn.now and policy and incident and not left_alone(turn, *way.key, way.aim):
             _limited(turn, policy, incident, way, tried=False)
 
 
@@ -238,7 +238,7 @@ def recurrences(turn: Turn, hit: Hit, target: str) -> Iterator[Again]:
     ways |= {one.mitigation: one for name in _addresses(hit) for one in book.at(name)}
     for key in dict.fromkeys(one.key for one in ways.values()):
         policy = acting(agent, key[0])
-        if policy is None or key in agent.running or left_alone(turn, key[1]) or agent.state.pauses.holding(key[0]):
+        if policy is None or key in agent.running or left_alone(turn, *key):
             continue
         known = hit if key[0] == hit.policy.name else replace(hit, policy=policy, because=f"{hit.policy.name}: {hit.because}")
         if again := _rise(turn, known, key, [one for one in ways.values() if one.key == key]):

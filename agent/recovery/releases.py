@@ -56,7 +56,6 @@ class Releases:
     down: dict[str, Descent] = field(default_factory=dict)
     recurrences: dict[Key, tuple[float, ...]] = field(default_factory=dict)
     frozen: dict[Key, float] = field(default_factory=dict)
-    undone: dict[str, float] = field(default_factory=dict)
     due: list[tuple[float, str]] = field(default_factory=list, compare=False)
     by_incident: dict[str, tuple[str, ...]] = field(default_factory=dict)
     by_aim: dict[str, tuple[str, ...]] = field(default_factory=dict)
@@ -100,8 +99,6 @@ class Releases:
         if body.get("by_hand"):
             self.recurrences.pop(key, None)
             self.frozen.pop(key, None)
-            for target in {body["aim"], body["target"]}:
-                _remember(self.undone, target, ts)
         if body["rung"] != "off":
             given = tuple((name, value) for name, value in body["given"])
             what = Descent(record.mitigation, record.incident, *key, body["action"], body["aim"], given, "off", ts, body["until"])
@@ -143,14 +140,13 @@ class Releases:
         heapq.heapify(self.due)
         self.recurrences = {key: tuple(at + by for at in times) for key, times in self.recurrences.items()}
         self.frozen = {key: until + by for key, until in self.frozen.items()}
-        self.undone = {target: at + by for target, at in self.undone.items()}
 
     # Snapshots ------------------------------------------------------------------------------------------------------------
 
     def plain(self) -> Any:
         """All of it as JSON values."""
         keyed = {name: [[*key, value] for key, value in getattr(self, name).items()] for name in ("recurrences", "frozen")}
-        return {"down": [list(one) for one in self.down.values()], **keyed, "undone": list(self.undone.items())}
+        return {"down": [list(one) for one in self.down.values()], **keyed}
 
     def restore(self, plain: Any) -> None:
         """Be again what `plain` said."""
@@ -159,7 +155,6 @@ class Releases:
             self._enter(Descent(*one))
         self.recurrences = {(policy, target): tuple(times) for policy, target, times in plain["recurrences"]}
         self.frozen = {(policy, target): until for policy, target, until in plain["frozen"]}
-        self.undone = dict(plain["undone"])
 
 
 def moved(mitigations: dict[str, Mitigation], record: Record) -> None:

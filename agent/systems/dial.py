@@ -11,6 +11,7 @@ from typing import Final
 
 from agent.action import CannotReach
 from agent.schema import spell
+from agent.systems.cut_off import cut_off
 
 _THEIRS: Final = {errno.ECONNREFUSED, errno.ECONNRESET, errno.ECONNABORTED, errno.EHOSTUNREACH, errno.ETIMEDOUT, errno.EPIPE}
 """What the other side can do to a connection. The rest (no route, no socket left, our own firewall) is ours."""
@@ -47,7 +48,8 @@ def dial_tls(host: str, port: int, within: timedelta, context: ssl.SSLContext, n
     """
     wire = dial(host, port, within)
     try:
-        return context.wrap_socket(wire, server_hostname=name or host)
+        with cut_off(wire.fileno(), within):  # a byte now and then keeps a handshake going for hours
+            return context.wrap_socket(wire, server_hostname=name or host)
     except ssl.SSLCertVerificationError as error:
         mend = "; if that is as it should be, name its issuer's file as ca_file" if error.verify_code in _UNTRUSTED else ""
         raise Refused(f"its certificate does not hold: {error.verify_message.rstrip('.')}{mend}") from error

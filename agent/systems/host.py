@@ -138,13 +138,20 @@ def _gateways() -> Iterator[Lifeline]:
             yield _line(ipaddress.ip_address(bytes.fromhex(gateway)), f"a gateway of this host, on {interface}")
 
 
-def resolvers() -> Iterator[Lifeline]:
+def resolvers(files: Iterable[str] = _RESOLVERS) -> Iterator[Lifeline]:
     """The name servers of this host."""
-    for path in _RESOLVERS:
-        for line in _lines(Path(path)):
-            key, _, rest = line.strip().partition(" ")
-            if key == "nameserver" and rest.strip():
-                yield _line(ipaddress.ip_address(rest.split()[0].partition("%")[0]), f"a name server of this host, in {path}")
+    for path in files:
+        for words in map(str.split, _lines(Path(path))):
+            if words[:1] == ["nameserver"] and (server := _address(*words[1:2])):
+                yield _line(server, f"a name server of this host, in {path}")
+
+
+def _address(text: str = "") -> sock_diag.Peer | None:
+    """An address without its zone; what is none is passed over, as glibc does."""
+    try:
+        return ipaddress.ip_address(text.partition("%")[0])
+    except ValueError:
+        return None
 
 
 def _lines(path: Path) -> list[str]:

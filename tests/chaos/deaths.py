@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 
-from tests.chaos.scene import Broken, Scene
+from tests.chaos.scene import BrokenError, Scene
 
 
 def moments(scene: Scene) -> list[str]:
@@ -13,7 +13,7 @@ def moments(scene: Scene) -> list[str]:
     first = len(scene.life.moments())
     answer = scene.put()
     if answer and answer["result"] not in ("in_force", "partly", "under_way"):
-        raise Broken(f"it could not be put into force: {answer}")
+        raise BrokenError(f"it could not be put into force: {answer}")
     if not scene.subject.once:
         scene.must_hold()
     scene.must_end()
@@ -40,7 +40,7 @@ def die(scene: Scene, moment: str) -> None:
 def _not_lost(scene: Scene) -> None:
     """What was seen before a death is contained after it."""
     until = time.monotonic() + 10
-    while not any(one.kind == "in_force" or one.body.get("holds") for one in scene.life.records(scene.first - 1)):
+    while not any(one.kind == "in_force" or one.body.get("holds") for one in scene.records()):
         if time.monotonic() > until:
-            raise Broken("a finding was forgotten over a death")
+            raise BrokenError("a finding was forgotten over a death")
         time.sleep(0.1)

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from typing import Any
 
+from agent.record import Record
 from tests.chaos.life import BoxedLife, Life
 from tests.chaos.subjects import Subject
 from tests.running import sshd_lines, wait_for
@@ -26,7 +27,7 @@ guard: {max: 20000 per 10m, cooldown: 1s}
 """
 
 
-class Broken(AssertionError):
+class BrokenError(AssertionError):
     """Something did not hold."""
 
 
@@ -79,14 +80,14 @@ class Scene:
 
     def must_hold(self) -> None:
         """It is in force, by the agent's word and the system's own."""
-        self._wait("in force by the agent's word", self.in_force)
-        self._wait("contained by the system's own word", self.subject.holds)
+        self.wait("in force by the agent's word", self.in_force)
+        self.wait("contained by the system's own word", self.subject.holds)
 
     def must_be_equal(self) -> None:
         """Status is what the system says: something in force, and the world is another; nothing, and it is as it was."""
         self.answers()
         self.life.calm(PATIENCE)
-        self._wait("status equal to the system", self._equal)
+        self.wait("status equal to the system", self._equal)
 
     def _equal(self) -> bool:
         if self.subject.once:
@@ -99,7 +100,7 @@ class Scene:
         self.life.ask("status")
         took = time.monotonic() - begun
         if took > ANSWERED:
-            raise Broken(f"it took {took:.1f} s to answer what its status is")
+            raise BrokenError(f"it took {took:.1f} s to answer what its status is")
 
     def must_end(self) -> None:
         """It ends in time, and nothing of it is left anywhere."""
@@ -107,28 +108,37 @@ class Scene:
             self.must_be_equal()
         else:
             patience = max(0.0, self.left()) + PATIENCE + self.subject.takes
-            self._wait("the end in the agent's word", lambda: not self.items(), patience)
-            self._wait("the end in the world", lambda: self.subject.world() == self.before, PATIENCE)
+            self.wait("the end in the agent's word", lambda: not self.items(), patience)
+            self.wait("the end in the world", lambda: self.subject.world() == self.before, PATIENCE)
         self.life.calm(PATIENCE)
-        self._wait("no capsule", lambda: not self.life.capsules(), PATIENCE)
+        self.wait("no capsule", lambda: not self.life.capsules(), PATIENCE)
         if isinstance(self.life, BoxedLife):
             timers = self.life.timers
-            self._wait("no timer", lambda: not timers(), PATIENCE)
+            self.wait("no timer", lambda: not timers(), PATIENCE)
         self.evidence()
         if found := self.life.litter():
-            raise Broken(f"files are left: {', '.join(found)}")
+            raise BrokenError(f"files are left: {', '.join(found)}")
         self.subject.again()
 
     def evidence(self) -> None:
         """`contain evidence verify` finds nothing, and nothing is left open."""
         if wrong := self.life.wrong_evidence():
-            raise Broken(f"the evidence: {'; '.join(wrong)}")
+            raise BrokenError(f"the evidence: {'; '.join(wrong)}")
 
-    def _wait(self, what: str, true: Callable[[], object], within: float = PATIENCE) -> None:
+    def records(self) -> list[Record]:
+        """What was written down since the scene began."""
+        return self.life.records(self.first - 1)
+
+    def wait(self, what: str, true: Callable[[], object], within: float = PATIENCE) -> None:
+        """Until it comes true.
+
+        Raises:
+            BrokenError: it does not in time.
+        """
         try:
-            wait_for(lambda: bool(true()) or time.sleep(0.05), within)
+            wait_for(lambda: _asked(true), within)
         except AssertionError as error:
-            raise Broken(f"not within {within:.0f} s: {what}\n{self.told()}") from error
+            raise BrokenError(f"not within {within:.0f} s: {what}\n{self.told()}") from error
 
     def told(self) -> str:
         """What the agent says and what it is about, for whoever has to find out."""
@@ -136,6 +146,14 @@ class Scene:
         world = f"world before: {self.before!s:.1500}\nworld now:    {self.subject.world()!s:.1500}"
         log = self.life.log.read_text(errors="replace").splitlines()[-12:]
         return "\n".join([*lines, world, *(line[:300] for line in log)])
+
+
+def _asked(true: Callable[[], object]) -> bool:
+    """With a pause where it is not true yet: each question is one to a real system."""
+    if found := bool(true()):
+        return found
+    time.sleep(0.05)
+    return False
 
 
 def _number(one: dict[str, Any]) -> int:

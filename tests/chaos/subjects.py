@@ -7,7 +7,8 @@ import subprocess
 from collections.abc import Callable, Mapping
 from contextlib import closing
 from dataclasses import dataclass
-from typing import Any
+from functools import partial
+from typing import Any, cast
 
 import psycopg
 
@@ -64,25 +65,22 @@ def _blocked(address: str) -> bool:
     return address in table()
 
 
+def _shut() -> bool:
+    """The switch in the kernel is on while this set holds something."""
+    armed = table("containment_host").partition("set armed")[2].partition("}")[0]
+    return "elements" in armed
+
+
 def kernel(yard: str = "203.0.113") -> list[Subject]:
     """Blocks, limits, and the isolation of the host."""
     made = [("block_ip", "9", {}), ("block_egress", "10", {}), ("rate_limit", "11", {"rps": "10"})]
     blocks = [
-        Subject(
-            action,
-            action,
-            {"ip": f"{yard}.{last}", **more},
-            f"{yard}.{last}",
-            holds=lambda last=last: _blocked(f"{yard}.{last}"),
-            world=lambda: table(),
-        )  # fmt: skip
+        Subject(action, action, {"ip": (ip := f"{yard}.{last}"), **more}, ip, holds=partial(_blocked, ip), world=table)
         for action, last, more in made
     ]
     shut = Subject(
         "isolate_host", "isolate_host", {"confirm": "30s"}, "host",
-        holds=lambda: "set armed" in (shown := table("containment_host")) and "elements" in shown.partition("set armed")[2].partition("}")[0],
-        world=lambda: table("containment_host"),
-        takes=20,
+        holds=_shut, world=lambda: table("containment_host"), takes=20,
     )  # fmt: skip
     return [*blocks, shut]
 
@@ -190,7 +188,10 @@ def vault(bao: Bao) -> list[Subject]:
 
     disable = {"entity": entity, "tokens": "false"}
     return [
-        Subject("revoke entity", "revoke_credentials", disable, entity, holds=lambda: bool(seen()["disabled"]), world=seen, takes=20),
+        Subject(
+            "revoke entity", "revoke_credentials", disable, entity,
+            holds=lambda: bool(seen()["disabled"]), world=seen, takes=20,
+        ),
         Subject(
             "revoke token", "revoke_credentials", wanted, "",
             holds=lambda: not bao.works(token), world=lambda: None, ready=begin, once=True, takes=20,
@@ -208,14 +209,18 @@ def docker(dockerd: Dockerd) -> list[Subject]:
         if not dockerd.api.containers(filters={"name": "^/web$"}):
             web(dockerd)
 
+    def seen() -> object:
+        attrs, _nat, _tables, inside, links = cast("tuple[object, ...]", everything(dockerd, "web"))
+        return attrs, inside, links
+
     def cut() -> bool:
-        seen = dockerd.attrs("web")
-        return bool(seen["State"]["Paused"]) or not seen["NetworkSettings"]["Networks"]
+        attrs = dockerd.attrs("web")
+        return bool(attrs["State"]["Paused"]) or not attrs["NetworkSettings"]["Networks"]
 
     return [
         Subject(
             "isolate_container", "isolate_container", {"container": "web"}, "web",
-            holds=cut, world=lambda: everything(dockerd, "web"), ready=begin, takes=40,
+            holds=cut, world=seen, ready=begin, takes=40,
         )
     ]  # fmt: skip
 

@@ -16,6 +16,8 @@ import pytest
 
 from agent.check import Answer
 from agent.checks.http import Http
+from agent.grammar.config import read_config
+from agent.grammar.problem import Problems
 from tests.certificates import certificate, server_context
 from tests.checks.asking import the_answer
 
@@ -23,7 +25,7 @@ from tests.checks.asking import the_answer
 class Site(BaseHTTPRequestHandler):
     def do_GET(self) -> None:
         with suppress(OSError):  # a client that was cut off
-            getattr(self, self.path.partition("?")[0].strip("/") or "fine")()
+            getattr(self, self.path.partition("?")[0].strip("/") or "fine", self.missing)()
 
     def fine(self, status: int = 200, body: bytes = b"Welcome to the shop", **headers: str) -> None:
         self.send_response(status)
@@ -31,6 +33,9 @@ class Site(BaseHTTPRequestHandler):
             self.send_header(name, value)
         self.end_headers()
         self.wfile.write(body)
+
+    def missing(self) -> None:
+        self.fine(404)
 
     def broken(self) -> None:
         self.fine(500)
@@ -40,6 +45,12 @@ class Site(BaseHTTPRequestHandler):
 
     def moved(self) -> None:
         self.fine(302, Location="/")
+
+    def strange_port(self) -> None:
+        self.fine(302, Location="http://127.0.0.1:port/")
+
+    def strange_letters(self) -> None:
+        self.fine(302, Location="/gefällt mir")
 
     def away(self) -> None:
         self.fine(302, Location="http://192.0.2.1/")
@@ -94,6 +105,16 @@ def test_an_error_is_bad(site: str) -> None:
 
 def test_the_status_can_be_named(site: str) -> None:
     assert (ask(f"{site}/broken", status=(500, 503)).state, ask(site, status=(500,)).state) == ("good", "bad")
+
+
+@pytest.mark.parametrize(
+    ("path", "says"), [("strange_port", "does not answer: it redirects to what"), ("strange_letters", "404")]
+)
+def test_a_redirect_to_no_address_is_bad_and_no_bug_of_ours(path: str, says: str, site: str) -> None:
+    answer = ask(f"{site}/{path}")
+
+    assert answer.state == "bad"
+    assert says in answer.say
 
 
 def test_text_that_is_missing_is_bad(site: str) -> None:
@@ -158,3 +179,17 @@ def test_https_is_verified_unless_told_otherwise(tmp_path: Path) -> None:
 def test_a_url_that_is_none_or_holds_a_password_is_refused_at_once(url: str) -> None:
     with pytest.raises(ValueError, match="without a user name or password"):
         Http(url)
+
+
+# What agent.yaml may say -------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("slow", ["(a+)+$", "Welcome.*shop"])
+def test_an_expression_that_a_page_can_make_slow_is_refused_where_it_stands(slow: str) -> None:
+    text = f"version: 1\nchecks:\n  shop: {{http: {{url: http://shop.example/, matches: '{slow}'}}, every: 10s}}\n"
+
+    with pytest.raises(Problems) as told:
+        read_config(text, "agent.yaml", sensors={}, checks={"http": Http})
+
+    assert "can be slow" in str(told.value)
+    assert "agent.yaml:3:" in str(told.value)

@@ -14,6 +14,9 @@ import pytest
 
 from agent.check import Answer
 from agent.checks.process import Process
+from agent.grammar.config import read_config
+from agent.grammar.pattern import LONGEST_TEXT, regular
+from agent.grammar.problem import Problems
 from tests.checks.asking import the_answer
 
 
@@ -81,3 +84,24 @@ def test_a_pid_file_that_is_missing_empty_or_stale_is_bad(content: str | None, t
 def test_a_question_about_no_process_is_refused_at_once() -> None:
     with pytest.raises(ValueError, match="say which process"):
         Process()
+
+
+def test_a_pid_file_that_its_service_made_a_pipe_holds_nobody_up(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "service.pid")
+
+    assert ask(pid_file=str(tmp_path / "service.pid")).state == "bad"
+
+
+def test_an_expression_that_a_command_line_can_make_slow_is_refused_where_it_stands() -> None:
+    text = "version: 1\nchecks:\n  shop: {process: {cmdline: '(a+)+$'}, every: 10s}\n"
+
+    with pytest.raises(Problems, match="can be slow"):
+        read_config(text, "agent.yaml", sensors={}, checks={"process": Process})
+
+
+def test_of_a_command_line_only_so_much_is_searched_as_costs_little() -> None:
+    with subprocess.Popen(["tail", "-f", "/dev/null", "a" * LONGEST_TEXT, "needle"], stderr=subprocess.DEVNULL) as long:
+        answer = ask(cmdline=regular("needle"))
+        long.kill()
+
+    assert answer.value == 0

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import socket
-from contextlib import closing
+import threading
+import time
+from contextlib import closing, suppress
 from datetime import timedelta
 from pathlib import Path
 
@@ -69,6 +71,24 @@ def test_a_server_without_tls_is_bad_within_its_time_limit() -> None:
         answer = the_answer(TlsExpiry("127.0.0.1", silent.getsockname()[1], within=timedelta(milliseconds=200)))
 
     assert (answer.state, answer.say.rpartition(": ")[2]) == ("bad", "no TLS answer within 0.2s")
+
+
+def test_a_handshake_that_goes_on_for_ever_is_bad_within_its_time_limit() -> None:
+    def drip(server: socket.socket) -> None:
+        wire, _ = server.accept()
+        with wire, suppress(OSError):  # until the other side has enough
+            wire.sendall(b"\x16\x03\x03\x3f\xff")  # the head of a record of 16 KiB
+            for _ in range(100):
+                wire.sendall(b"\0")
+                time.sleep(0.05)
+
+    with closing(socket.create_server(("127.0.0.1", 0))) as slow:
+        threading.Thread(target=drip, args=(slow,), daemon=True).start()
+        began = time.monotonic()
+        answer = the_answer(TlsExpiry("127.0.0.1", slow.getsockname()[1], within=timedelta(milliseconds=200)))
+
+    assert (answer.state, answer.say.rpartition(": ")[2]) == ("bad", "no TLS answer within 0.2s")
+    assert time.monotonic() - began < 2
 
 
 def test_a_file_of_issuers_that_is_missing_is_unknown(tmp_path: Path) -> None:

@@ -10,6 +10,7 @@ import pytest
 
 from agent.action import Call
 from agent.cli.ends import Exit
+from agent.evidence.journal_read import read_only
 from agent.evidence.redact import Redactor
 from agent.evidence.store import Store, files_of
 from agent.record import Record
@@ -90,6 +91,22 @@ def test_evidence_with_its_files_holds(journal: Path) -> None:
     assert said.code == Exit.DONE
     assert said.out == "The evidence holds: 2 records, 2 of them under 1 signed checkpoints, and 3 files as they were kept.\n"
     assert json.loads(plain.out)["items"][0]["files"] == 3
+
+
+def test_what_anybody_may_write_into_a_log_does_not_make_evidence_look_false(journal: Path, tmp_path: Path) -> None:
+    with read_only(journal) as reader:
+        (ours,) = (one.note for one in reader.checkpoints())
+    log, forged = tmp_path / "saved.txt", ours.replace("\n2\n", "\n9\n", 1)
+    log.write_text("".join(f"checkpoint {json.dumps(note)}\n" for note in (ours, forged, "hello")))
+
+    said = evidence(journal, "verify", "--checkpoints", log)
+    log.write_text(f"checkpoint {json.dumps(forged)}\n")
+    alone = evidence(journal, "verify", "--checkpoints", log)
+
+    assert said.code == Exit.DONE
+    assert "2 checkpoints from elsewhere are not signed by this key, and say nothing." in said.err
+    assert alone.code == Exit.USAGE
+    assert "only 1 that host1/containment-agent has not signed with its key" in alone.err
 
 
 def test_an_altered_file_is_found_and_still_shown_with_a_warning(journal: Path) -> None:

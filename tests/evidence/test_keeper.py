@@ -258,6 +258,40 @@ def test_without_a_file_and_without_syslog_it_says_that_nobody_may_act_until_a_c
     assert desk.numbers() == [0, 1]
 
 
+def _a_pipe(there: Path, _secret: Path) -> None:
+    os.mkfifo(there, 0o600)
+
+
+def _a_link(there: Path, secret: Path) -> None:
+    there.symlink_to(secret)
+
+
+def _another_name(there: Path, secret: Path) -> None:
+    os.link(secret, there)
+
+
+def _everybodys(there: Path, _secret: Path) -> None:
+    there.touch(0o600)
+    there.chmod(0o666)
+
+
+@pytest.mark.parametrize("put", [_a_pipe, _a_link, _another_name, _everybodys])
+def test_what_somebody_put_where_the_spool_goes_is_neither_waited_for_nor_written(
+    put: Callable[[Path, Path], None], tmp_path: Path
+) -> None:
+    secret = tmp_path / "secret"
+    secret.write_text("as it was")
+    put(tmp_path / "agent.spool", secret)
+    sent: list[bytes] = []
+
+    made = spool.Spool(tmp_path / "agent.spool", Redactor(b"k" * 32), lambda lines: str(sent.extend(lines) or ""))
+    made.add(NOW, records(1))
+
+    assert made.places == "syslog alone"
+    assert len(sent) == len(made.records) == 1
+    assert secret.read_text() == "as it was"
+
+
 def test_beyond_its_room_the_spool_says_so_and_counts_what_it_leaves_out(
     tmp_path: Path,
 ) -> None:
@@ -331,6 +365,22 @@ def test_on_a_read_only_disk_it_starts_with_what_it_knew_and_writes_on_once_it_c
     keeper.checkpoint(NOW)
     keeper.close()
     assert disk.verdict().problems == ()
+
+
+def test_a_key_that_cannot_be_had_once_the_disk_takes_something_again_is_said_and_stops_nothing(disk: Desk) -> None:
+    remount(disk.place, "ro")
+    keeper = disk.start()
+    remount(disk.place, "rw")
+    disk.key.mkdir()
+
+    keeper.retry(NOW)
+    refused = keeper.failing
+    disk.key.rmdir()
+    keeper.retry(NOW)
+
+    assert "directory" in refused.lower()
+    assert keeper.failing == ""
+    keeper.close()
 
 
 def test_a_first_start_on_a_read_only_disk_makes_journal_and_key_later(disk: Desk) -> None:
@@ -450,6 +500,36 @@ def test_a_crash_between_setting_aside_and_the_first_record_is_noticed_at_the_ne
     record = first.written()[0].record
     assert (record.kind, record.body["because"]) == ("journal_lost", "database disk image is malformed")
     assert first.known.numbers == list(range(30))
+
+
+@pytest.mark.parametrize("gone", [1, 2, 3])
+def test_a_crash_while_it_is_set_aside_is_finished_at_the_next_start_and_no_name_is_given_again(desk: Desk, gone: int) -> None:
+    keeper = desk.start()
+    keeper.commit(NOW, [Record("finding", {"number": 0}, "INC-41", "M-1207")])
+    files = [desk.journal.with_name(f"journal.db{end}") for end in ("", "-wal", "-shm")]
+    killed = [one.read_bytes() for one in files]
+    keeper.close()
+    kept = desk.place / "set-aside-20261123T060001Z"
+    kept.mkdir()
+    (kept / "WHY").write_text("database disk image is malformed\n")
+    os.link(desk.key.with_suffix(".vkey"), kept / "signing.vkey")
+    for at, (one, data) in enumerate(zip(files, killed, strict=True)):
+        one.write_bytes(data)
+        os.link(one, kept / one.name)
+        if at < gone:
+            one.unlink()
+
+    now = Desk(desk.place, desk.spool)
+    now.start().close()
+
+    first = now.written()[0].record
+    assert list(desk.place.glob("set-aside-*")) == [kept]
+    assert (first.kind, first.body["aside"], first.body["incident"], first.body["mitigation"]) == (
+        "journal_lost",
+        str(kept),
+        41,
+        1207,
+    )
 
 
 def test_a_disk_that_damages_one_journal_after_another_is_not_filled_with_them(desk: Desk) -> None:

@@ -15,7 +15,7 @@ import pytest
 
 from agent.action import CannotReach
 from agent.systems import sock_diag
-from agent.systems.host import Host
+from agent.systems.host import Host, resolvers
 from tests.needs import need, need_root
 from tests.systemd_box import Box
 
@@ -131,6 +131,15 @@ def test_name_servers_are_lifelines() -> None:
 
     assert servers
     assert all(found[server].startswith(("a name server of this host", "an address of this host")) for server in servers)
+
+
+def test_name_servers_are_read_as_the_resolver_reads_them(tmp_path: Path) -> None:
+    file = tmp_path / "resolv.conf"
+    file.write_text("nameserver\t192.0.2.53\n nameserver dns.example\nnameserver\nnameserver fe80::1%eth0  # a remark\n")
+
+    found = [str(one.network) for one in resolvers([str(file)])]
+
+    assert found == ["192.0.2.53/32", "fe80::1/128"]
 
 
 def test_where_nobody_knows_who_is_logged_in_every_ssh_peer_is_a_lifeline(connected: None, tmp_path: Path) -> None:
