@@ -9,8 +9,11 @@ from agent.action import Change, action
 from agent.schema import Address, Port, Ttl, spell, spoken
 from agent.systems.firewall import Firewall
 
+REFUSED = ("*.failure", "*.invalid_user", "*.probe", "*.denied", "*.unknown", "*.connections_full", "http.*")
+"""What somebody who is cut off may still leave in logs; never that they got in."""
 
-@action(impact="mild")
+
+@action(impact="mild", mutes=REFUSED)
 class BlockIp:
     """Drop every packet from and to one address or network, also for traffic forwarded to containers.
 

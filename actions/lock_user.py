@@ -9,7 +9,7 @@ from agent.schema import Flag, Ttl, spell
 from agent.systems.accounts import EXPIRED, Account, Accounts
 
 
-@action(impact="disruptive", mutes=("auth.*",))
+@action(impact="disruptive", mutes=("auth.*.failure", "auth.ssh.invalid_user", "auth.ssh.probe"))
 class LockUser:
     """Lock a person's account on this host: nobody logs in with its password or an ssh key, and its cron and at jobs rest.
 

@@ -10,13 +10,14 @@ from bisect import bisect_right
 from collections import deque
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from math import ceil
 from typing import Any, Final
 
 from agent.action import Change
 from agent.event import Event
 from agent.guard import ALLOWED, Network, Tally, Verdict, addresses, within
 from agent.messages import Run
-from agent.policy import Limits, Policy, Severity
+from agent.policy import ROUND, Limits, Policy, Severity
 from agent.runs import begun, forged, sources
 from agent.state import would_be
 from agent.turn import Agent, Turn
@@ -35,6 +36,13 @@ SEEN: Final = 600.0
 MOST_CLIENTS: Final = 100_000
 FLOOR: Final[Mapping[str, int]] = {"client": 20, "container": 1}
 """A share of them counts only beyond so many: the half of three is no measure."""
+URGENT: Final = ("P0", "P1")
+SHARED: Final = 0.8
+"""The part of agent.yaml's limits that policies of a lower severity may use up."""
+WHOSE: Final = {
+    **dict.fromkeys(URGENT, "agent.yaml"),
+    **dict.fromkeys(("P2", "P3"), "agent.yaml, which keeps a fifth for P0 and P1,"),
+}
 _NOBODY: Final = Event("", 0.0, {})
 """What a run is about that is about all of them: no single event."""
 _UP: Final[Mapping[Severity, Severity]] = {"P3": "P2", "P2": "P1", "P1": "P0", "P0": "P0"}
@@ -54,6 +62,8 @@ class Crowd:
 
 def crowded(turn: Turn, policy: Policy, *, dry: bool) -> str:
     """Why another target of this policy opens no incident of its own; empty while it may. Those of a dry run count apart."""
+    if policy.then and policy.name != ROUND and (because := _used_up(turn, policy)):
+        return because
     limit, whose = policy.guard.max, "this policy"
     if limit is None:
         limit, whose = turn.agent.settings.limits.max, "agent.yaml"
@@ -62,6 +72,25 @@ def crowded(turn: Turn, policy: Policy, *, dry: bool) -> str:
         return ""
     recent = len(opened) - bisect_right(opened, turn.now - limit.span.total_seconds())
     return f"{recent} targets were found, and {whose} allows {limit}" if recent >= limit.most else ""
+
+
+def _used_up(turn: Turn, policy: Policy) -> str:
+    """Why agent.yaml lets this policy do nothing new just now, whatever it finds."""
+    dry, state = turn.agent.mode(policy) == "dry_run", turn.agent.state
+    done = state.done.get(would_be("") if dry else "", ())
+    verdict = within(
+        everybodys(turn, policy), Tally(0 if dry else state.active.get("", 0), done), turn.now, WHOSE[policy.severity]
+    )
+    return "" if verdict.allowed else verdict.because
+
+
+def everybodys(turn: Turn, policy: Policy) -> Limits:
+    """What agent.yaml allows all policies together: a fifth of it is kept for what is most severe."""
+    limits = turn.agent.settings.limits
+    if policy.severity in URGENT:
+        return limits
+    rate = limits.max and replace(limits.max, most=ceil(limits.max.most * SHARED))
+    return replace(limits, max=rate, max_active=limits.max_active and ceil(limits.max_active * SHARED))
 
 
 def gather(turn: Turn, hit: Hit, target: str, because: str) -> Run | None:
@@ -137,7 +166,9 @@ def learn(agent: Agent, population: Mapping[str, Sequence[Any]], now: float) -> 
         clients.pop(one, None)
         clients[one] = now
     while clients and (len(clients) > MOST_CLIENTS or now - next(iter(clients.values())) > SEEN):
-        del clients[next(iter(clients))]
+        oldest = next(iter(clients))
+        del clients[oldest]
+        agent.cut.pop(oldest, None)
 
 
 def share(turn: Turn, limits: Limits, changes: Sequence[Change], population: Mapping[str, Sequence[Any]], whose: str) -> Verdict:
@@ -163,16 +194,20 @@ def _clients(turn: Turn, most: float, changes: Sequence[Change], whose: str) -> 
     hit = {one for change in changes for network in addresses(change.apply) for one in _within(network, clients)}
     if not hit:
         return ALLOWED
-    for one in [one for one, until in cut.items() if until <= turn.now]:
-        del cut[one]
-    return _verdict(len(hit | cut.keys()), len(clients.keys() | cut.keys()), most, "client", f"clients, and {whose} allows")
+    while cut and next(iter(cut.values())) <= turn.now:
+        del cut[next(iter(cut))]
+    touched = len(cut) + sum(one not in cut for one in hit)
+    return _verdict(touched, len(clients), most, "client", f"clients, and {whose} allows")
 
 
 def cut_off(turn: Turn, changes: Sequence[Change]) -> None:
-    """Remember which clients these changes cut off: they are no longer there to be counted."""
+    """Remember which clients these changes cut off, and that they were there: nobody sees them any more. Both oldest first."""
     agent = turn.agent
     for network in (one for change in changes for one in addresses(change.apply)) if agent.clients else ():
-        agent.cut |= dict.fromkeys(_within(network, agent.clients), turn.now + SEEN)
+        for one in _within(network, agent.clients):
+            agent.clients.pop(one)
+            agent.cut.pop(one, None)
+            agent.clients[one], agent.cut[one] = turn.now, turn.now + SEEN
 
 
 def let_in(agent: Agent, change: Change) -> None:
@@ -199,11 +234,16 @@ def _verdict(touched: int, all_there: int, most: float, kind: str, words: str) -
 
 
 def allowed(turn: Turn, run: Run) -> Verdict:
-    """Whether one more plan stays inside the limits of its policy and of agent.yaml, and needs nobody's yes for their number."""
+    """Whether one more plan stays inside the limits of its policy and of agent.yaml, and needs nobody's yes for their number.
+
+    What a person orders counts for all of them, and is never held back by it: an attacker must not use up people's hands.
+    """
     state, policy = turn.agent.state, run.policy
+    if policy is None:
+        return ALLOWED
     for whose, limits, name in (
-        (policy.name if policy else "", policy.guard if policy else Limits(), "this policy"),
-        ("", turn.agent.settings.limits, "agent.yaml"),
+        (policy.name, policy.guard, "this policy"),
+        ("", everybodys(turn, policy), WHOSE[policy.severity]),
     ):
         done = state.done.get(would_be(whose) if run.dry else whose, ())
         tally = Tally(state.active.get(whose, 0), done)

@@ -4,14 +4,18 @@ from __future__ import annotations
 
 from typing import Any
 
+from agent.incident import Incident
 from agent.judge import left_alone
 from agent.policy import Mode, Policy
 from agent.runs import forged, sources
+from agent.state import State
 from agent.turn import Turn
 from agent.watching.watch import Hit
 
 SPARED = 1_000
 """Targets that are named in half an hour as left alone: strangers choose how many of a listed network there are."""
+REFUSED_AGAIN = 30.0
+"""Seconds after which what was refused is looked at again, when it goes on: the reason may be gone by then."""
 RECORDED_AGAIN = 300.0
 """Seconds between two records of a finding about which nothing is to be done."""
 
@@ -35,6 +39,12 @@ def body(hit: Hit, target: str, mode: str) -> dict[str, Any]:
         "sources": list(sources(hit.evidence, hit.event)),
         "forgeable": forged(hit.evidence, hit.event),
     }
+
+
+def _acted(state: State, incident: Incident) -> bool:
+    """Whether the last finding made anything, or would have: what was refused or failed is no reason to look away for long."""
+    made = (state.mitigations.get(name) or state.would.get(name) for name in incident.mitigations[-3:])
+    return any(one and one.stage != "failed" and one.since >= incident.last for one in made)
 
 
 def spared(turn: Turn, key: tuple[str, str], because: str) -> None:
@@ -68,6 +78,8 @@ def settled(turn: Turn, policy: Policy, target: str, mode: Mode) -> str:
     cooldown = policy.guard.cooldown or turn.agent.settings.limits.cooldown
     quiet = max(cooldown.total_seconds() if cooldown else 0.0, 0.0 if policy.then else RECORDED_AGAIN)
     quiet = RECORDED_AGAIN if seldom and not cooldown else quiet
+    if policy.then and not _acted(state, incident):
+        quiet = min(quiet, REFUSED_AGAIN)
     if policy.then and mode == "enforce" and state.pauses.held(policy.name, incident.last):
         return ""  # what was found in a pause was not acted on
     return "it was found a moment ago" if incident.phase != "resolved" and turn.now - incident.last < quiet else ""

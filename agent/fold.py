@@ -262,7 +262,11 @@ def _left_alone(state: State, record: Record, ts: float) -> None:
 
 
 def _decided(state: State, record: Record, ts: float) -> None:
-    """A person's no, and the end of what was let go step by step."""
+    """A person's yes or no, and the end of what was let go step by step."""
+    if record.kind == "approval_over" and record.body.get("used"):
+        found = state.approvals.all[record.body["approval"]].found
+        if found.get("steps") == "then":  # a crash must not take away the steps behind
+            state.unanswered[record.incident] = dict(found)
     if record.kind == "denied" and (one := state.approvals.all.get(record.body["approval"])):
         _leave_alone(state, record.incident, one.target, ts)
     if record.kind == "released" and record.body.get("by_hand"):

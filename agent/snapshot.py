@@ -55,11 +55,17 @@ def restore(plain: Mapping[str, Any] | None, systems: Mapping[str, type[System]]
         for one in plain[name]:
             mitigation = _mitigation(one, systems)
             getattr(state, name)[mitigation.id] = mitigation
-            if mitigation.active:
-                state.shadows.begin(mitigation)
-            if mitigation.stage in ("in_force", "lifting"):
-                stands(state, mitigation)
+    for mitigation in state.mitigations.values():
+        _follow(state, mitigation)
     return state
+
+
+def _follow(state: State, mitigation: Mitigation) -> None:
+    """What follows from one that is active."""
+    if mitigation.active:
+        state.shadows.begin(mitigation)
+    if mitigation.stage in ("in_force", "lifting"):
+        stands(state, mitigation)
 
 
 def _mitigation(one: Mapping[str, Any], systems: Mapping[str, type[System]]) -> Mitigation:

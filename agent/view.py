@@ -9,7 +9,9 @@ import heapq
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
+from agent.crowd import MANY
 from agent.guard import Lifeline
+from agent.judge import COOL_OFF
 from agent.incident import Incident, Mitigation
 from agent.people import pausing, silencing
 from agent.people.approvals import view as shown
@@ -150,8 +152,18 @@ def why(agent: Agent, target: str, now: float, counters: Counters) -> dict[str, 
         "lifeline": f"{spoken(line.network)}: {line.why}" if line else None,
         "incidents": [incident(agent, one, now) for one in about[:MOST]],
         "mitigations": [mitigation(agent, one, now, counters) for one in found[:MOST]],
+        "alone": _left_alone(agent, target, now),
+        "crowds": [
+            one.id for name, each in agent.crowds.items() if target in each.latest and (one := state.incident_for(name, MANY))
+        ],
         "repeats": {aim: count for aim, (count, _) in state.repeats.items() if aim.partition(" ")[2] == target},
     }
+
+
+def _left_alone(agent: Agent, target: str, now: float) -> float | None:
+    """Until when policies leave it alone because a person took down what was done, or said no; None where they need not."""
+    undone = agent.state.undone.get(target)
+    return undone + COOL_OFF if undone is not None and now - undone < COOL_OFF else None
 
 
 def _lifeline(lines: Sequence[Lifeline], agent: Agent, target: str) -> Lifeline | None:

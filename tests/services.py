@@ -6,6 +6,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -119,8 +120,9 @@ class ServiceBox:
         self.first = self.state(*RUNNING, *RESTING)
 
 
-@pytest.fixture(scope="session")
-def booted_services(make_box: type[Box]) -> Iterator[ServiceBox]:
+@contextmanager
+def booted(make_box: type[Box]) -> Iterator[ServiceBox]:
+    """The box while it is entered."""
     box = make_box({**_UNITS, "/opt/echo.py": _ECHO})
     named = f"services-{box.name}"
     try:
@@ -139,6 +141,12 @@ def booted_services(make_box: type[Box]) -> Iterator[ServiceBox]:
             subprocess.run(["ip", "netns", "delete", named], check=True, timeout=10)
     finally:
         box.close()
+
+
+@pytest.fixture(scope="session")
+def booted_services(make_box: type[Box]) -> Iterator[ServiceBox]:
+    with booted(make_box) as made:
+        yield made
 
 
 @pytest.fixture

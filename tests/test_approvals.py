@@ -209,8 +209,19 @@ def test_a_policy_that_is_gone_takes_its_question_with_it() -> None:
 
     answer = say(story, "approve")
 
-    assert answer["result"] == "refused"
+    assert answer["result"] == "nothing"
+    assert "its policy has changed since, is gone or off" in answer["because"]
     assert story.agent.state.approvals.waiting == []
+
+
+def test_a_policy_that_was_changed_takes_its_question_with_it_without_anybodys_doing() -> None:
+    story = strict()
+    story.agent.policies = {"guessing": replace(story.agent.policies["guessing"], digest="another text")}
+
+    story.pass_by(5)
+
+    assert story.agent.state.approvals.waiting == []
+    assert not story.gate.shut
 
 
 def test_steps_that_do_not_need_each_other_go_on_while_one_waits() -> None:

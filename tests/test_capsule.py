@@ -14,6 +14,7 @@ import pytest
 from agent.action import CannotReach, Change
 from agent.expiry import capsule, timers
 from agent.expiry.capsule import Capsule
+from agent.expiry.expire import expire
 from agent.expiry.expired import mark, take_over
 from agent.expiry.outlive import Outlive, stray
 from agent.fold import fold
@@ -169,6 +170,22 @@ def test_expire_leaves_alone_what_is_not_over(tmp_path: Path) -> None:
 
     assert (said.returncode, said.stdout) == (0, "")
     assert file.exists()
+
+
+def test_where_the_clock_was_set_a_living_agent_has_time_to_move_the_end(tmp_path: Path) -> None:
+    place, asked, said = written(tmp_path, until=PAST).parent, list[Path](), list[str]()
+
+    def alive(socket: Path) -> bool:
+        asked.append(socket)
+        capsule.write(place, made(tmp_path), known=True)
+        return True
+
+    ended = expire(place, alive, said.append)
+
+    assert ended
+    assert len(asked) == 1
+    assert said == ["the agent is running and ends it"]
+    assert capsule.read(place / "M-41.json", TYPES).until == LATER
 
 
 def test_of_two_that_are_the_same_in_the_world_the_longer_one_goes_on(tmp_path: Path) -> None:

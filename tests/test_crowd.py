@@ -107,7 +107,41 @@ def test_a_limit_of_agent_yaml_bounds_policies_that_say_nothing() -> None:
 
     flood(story, 100)
 
-    assert len(story.agent.state.incidents) == 6
+    assert len(story.agent.state.incidents) == 5, "four of five, and one for all others"
+    assert "4 mitigations were made, and agent.yaml, which keeps a fifth for P0 and P1, allows 4" in crowd_of(story).because
+
+
+def test_a_fifth_of_what_agent_yaml_allows_is_kept_for_what_is_most_severe() -> None:
+    urgent = replace(policy("urgent", then=[shut()], least=3), severity="P0")
+    story = Story(policy("flood", then=[shut()], least=1), urgent, limits=Limits(max=Rate(5, timedelta(minutes=10))))
+    flood(story, 100)
+
+    story.logins(3, "203.0.113.9")
+
+    assert "203.0.113.9" in story.gate.shut
+
+
+def test_an_attacker_cannot_use_up_peoples_hands() -> None:
+    story = Story(policy("flood", then=[shut()], least=1), limits=Limits(max=Rate(5, timedelta(minutes=10)), max_active=5))
+    flood(story, 100)
+
+    answers = [story.ask("do", action=Shut(address(f"203.0.113.{n}"), Ttl.read("1h")), why="by hand") for n in range(1, 9)]
+
+    assert {one["result"] for one in answers} == {"in_force"}
+
+
+def test_what_failed_is_tried_again_soon_and_not_after_a_whole_cooldown() -> None:
+    story = Story(policy(guard=Limits(cooldown=timedelta(hours=1))))
+    story.gate.broken = "refuses"
+    story.logins(3, "203.0.113.2")
+    story.logins(20, "203.0.113.2")
+    story.gate.broken = ""
+
+    story.pass_by(31)
+    story.logins(1, "203.0.113.2")
+
+    assert len(story.said("failed")) == 1
+    assert "203.0.113.2" in story.gate.shut
 
 
 def test_a_million_strangers_cost_the_state_nothing() -> None:

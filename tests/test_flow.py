@@ -145,7 +145,7 @@ def test_max_active_of_agent_yaml_holds_for_all_policies_together() -> None:
     story.logins(3, ip="203.0.113.8")
 
     assert set(story.gate.shut) == {"203.0.113.7"}
-    assert "1 are the most agent.yaml allows" in story.said("refused")[0].body["because"]
+    assert "1 are the most agent.yaml, which keeps a fifth" in story.said("finding")[-1].body["because"]
 
 
 def test_an_unless_is_written_down_once_and_not_for_every_line() -> None:

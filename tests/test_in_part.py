@@ -199,7 +199,7 @@ def test_a_plan_of_several_changes_counts_once_for_limits() -> None:
         story.logins(3, f"203.0.113.{last}")
 
     assert len(story.said("intent")) == 4
-    assert "2 mitigations" in story.said("refused")[0].body["because"]
+    assert "2 mitigations" in story.said("finding")[-1].body["because"]
 
 
 def test_a_person_says_yes_to_what_is_destructive_in_so_many_words() -> None:

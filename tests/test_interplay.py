@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import time
 from dataclasses import replace
 from datetime import timedelta
+from ipaddress import ip_address
 from typing import Any
 
 import pytest
@@ -180,6 +182,40 @@ def test_a_yes_of_which_nothing_came_before_a_crash_can_be_said_again_by_the_sam
     assert said["result"] == "in_force"
 
 
+def test_whatever_record_a_crash_comes_after_the_steps_behind_a_yes_are_done_all_the_same() -> None:
+    whole = Story(policy(then=[guard(hard=True), BELL]))
+    whole.logins(3)
+    answer(whole)
+    yes = next(at for at, (_, one) in enumerate(whole.records) if one.kind == "approved")
+
+    for crash in range(yes + 1, len(whole.records)):
+        story = Story(policy(then=[guard(hard=True), BELL]))
+        story.records, story.gate = whole.records[:crash], whole.gate
+        story.systems = {"gate": story.gate}
+        story.gate.shut.clear()
+        story.gate.rung.clear()
+        if any(one.kind == "in_force" for _, one in story.records):
+            story.gate.shut["203.0.113.7"] = None
+        story.now = whole.now
+        story.die_and_start_again()
+        story.pass_by(1)
+        for one in waiting(story):
+            answer(story, what=one)
+
+        assert "203.0.113.1" in story.gate.shut, story.kinds()
+
+
+def test_a_persons_reason_stands_by_what_was_done_when_another_has_said_yes() -> None:
+    story = Story()
+    story.agent.settings = replace(story.settings, approving=Approving(people=2))
+    act = Guard(address("203.0.113.7"), Ttl.read("1h"), hard=True)
+    story.tell(Asked("do", {"action": act, "why": "they are in", "sure": True}, "alice (uid 1000)"))
+
+    answer(story, who="bob (uid 1001)")
+
+    assert story.said("intent")[0].body["because"] == "they are in"
+
+
 def test_two_people_who_say_yes_at_once_have_it_done_once() -> None:
     story = Story(policy(then=[guard(hard=True)]))
     story.logins(3)
@@ -321,6 +357,17 @@ def test_what_a_dry_run_would_cut_off_takes_nothing_from_the_share() -> None:
     assert len(story.gate.shut) == 30
 
 
+def test_a_share_of_many_clients_costs_no_look_at_all_of_them_for_each_target() -> None:
+    story = busy(1, 0.9)
+    story.agent.clients = {ip_address((10 << 24) + one): story.now for one in range(20_000)}
+
+    begun = time.process_time()
+    story.tell(Seen([login(f"10.0.{one >> 8}.{one & 255}", story.now) for one in range(2_000)]))
+
+    assert len(story.agent.cut) == 2_000
+    assert time.process_time() - begun < 5.0
+
+
 def test_whoever_is_let_in_again_is_not_cut_off_any_more() -> None:
     story = busy(100, 0.3)
     flood(story, 30, "192.0.2")
@@ -441,9 +488,8 @@ def test_a_service_that_is_still_being_stopped_is_not_taken_for_one_that_failed(
     story = Story(watching_checks())
     story.dead = True
     order = Run("alice", "why", since=story.now, asked=Asked("do", {"sure": True}, "alice"))
-    gate = story.gate
-    calls = [one(ip=address("192.0.2.1")) for one in (gate.open, gate.holds)]
-    change = Change("stop it", gate.close(ip=address("192.0.2.1"), ttl=None), *calls, (), ("unit shop.service",))
+    gate, ip = story.gate, address("192.0.2.1")
+    change = Change("stop it", gate.close(ip=ip, ttl=None), gate.open(ip=ip), gate.holds(ip=ip), (), ("unit shop.service",))
     story.tell(Planned(order, stopped(), (change,)))
     down = check_of(story, "shop", "unit shop.service")
 

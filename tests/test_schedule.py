@@ -22,9 +22,12 @@ class Hanging:
         return good("at last")
 
 
+HANGING: Any = Hanging()
+
+
 def test_a_check_that_hangs_is_given_up_on_and_takes_no_second_thread_from_the_others() -> None:
     mailbox: queue.SimpleQueue[Any] = queue.SimpleQueue()
-    lanes, asked = Lanes(mailbox), Scheduled("web", Hanging(), every=10.0, timeout=3.0)
+    lanes, asked = Lanes(mailbox), Scheduled("web", HANGING, every=10.0, timeout=3.0)
     schedule, said = Schedule([asked], {}), list[str]()
 
     for now in range(0, 100, 10):
@@ -40,7 +43,7 @@ def test_a_check_that_hangs_is_given_up_on_and_takes_no_second_thread_from_the_o
 def test_one_that_goes_on_is_asked_again() -> None:
     HANG.set()
     mailbox: queue.SimpleQueue[Any] = queue.SimpleQueue()
-    lanes, asked = Lanes(mailbox), Scheduled("web", Hanging(), every=10.0, timeout=3.0)
+    lanes, asked = Lanes(mailbox), Scheduled("web", HANGING, every=10.0, timeout=3.0)
     schedule, said = Schedule([asked], {}), list[str]()
 
     for now in range(0, 30, 10):

@@ -74,6 +74,8 @@ def add(given: Given, *, name: str, address: str, seconds: float, why: str, poli
     again = "stays" if answer["result"] == "extended" else "is now"
     scope = f", for {', '.join(policies)} alone" if policies else ""
     given.show.line(f"{answer['address']} {again} on {name}{scope}; that ends {given.show.at(answer['until'])}")
+    if still := answer.get("still"):
+        given.show.line(f"Still in force, ordered by people: {', '.join(still)}; contain undo {still[0]}")
     if lifting := answer["lifting"]:
         more = f" and {len(lifting) - 10} more" if len(lifting) > 10 else ""
         given.show.line(f"What was in force against it is being lifted: {', '.join(lifting[:10])}{more}")

@@ -45,15 +45,25 @@ def tell(given: Given, answer: Mapping[str, Any]) -> None:
         show.talk(f"nothing is known about {show.text(answer['target'])}: no incident, no mitigation, no recent event")
 
 
-def _rows(show: Show, answer: Mapping[str, Any]) -> Iterable[list[Cell]]:
+def _standing(answer: Mapping[str, Any]) -> Iterable[list[Cell]]:
+    """What decides about it just now, whatever is found."""
     if answer["lifeline"]:
         yield ["life-line", "", "", "", f"never touched: {answer['lifeline']}"]
+    if answer["alone"]:
+        say = "a person took down what was done about it, or said no; policies wait until then"
+        yield ["left alone", "", "", At(answer["alone"]), say]
+    for name in answer["crowds"]:
+        yield ["one of many", name, "", "", f"more targets than may be acted on; what is done about them all: contain why {name}"]
+
+
+def _rows(show: Show, answer: Mapping[str, Any]) -> Iterable[list[Cell]]:
+    yield from _standing(answer)
     for one in answer["incidents"]:
         said = f"{one['policy']}: {one['because']}, found {one['findings']}×"
         yield [one["id"], word(one["severity"]), word(one["phase"]), At(one["last"]), said]
         if going := recovery(show, one):
             yield ["", "", "", "", going]
-        for sentence in one["told"]:
+        for sentence in one["told"] if one["phase"] == "open" else one["told"][-1:] if one["phase"] == "resolved" else ():
             yield ["", "", "", "", sentence]
     for one in answer["mitigations"]:
         until = "until somebody lifts it" if one["until"] is None else "ends"

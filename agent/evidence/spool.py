@@ -161,6 +161,8 @@ class Spool:
                 data = file.read(ROOM_BYTES * 2)
         except OSError:
             return
+        if b"\n" not in data:  # the crash came before the first line was whole
+            self.clear()
         for line in data.splitlines(keepends=True):
             one = _read(line)
             if one is None or not self._fits(one):

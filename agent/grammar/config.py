@@ -35,7 +35,7 @@ from agent.people.maintenance import Window
 from agent.policy import Limits, Mode, Rate
 from agent.schema import Address, spell
 
-LIMITS: Final = Limits(Rate(100, timedelta(minutes=10)), 2000, timedelta(minutes=1), share=0.5)
+LIMITS: Final = Limits(Rate(1000, timedelta(minutes=10)), 2000, timedelta(minutes=1), share=0.5)
 """What all policies together must not exceed, where agent.yaml says nothing."""
 MOST_FILES: Final = 2_000
 CANARY: Final = timedelta(minutes=5)

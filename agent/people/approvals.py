@@ -37,6 +37,9 @@ class Approval(NamedTuple):
     found: Mapping[str, Any] = {}
     step: int = 0
     over: str = ""
+    digest: str = ""
+    why: str = ""
+    """A person's own reason, where it is about an order."""
     raises: bool = False
     """Whether its yes is for all that its policy does in the time that follows: only their number needed one."""
 

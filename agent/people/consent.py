@@ -48,6 +48,8 @@ def ask(turn: Turn, run: Run, action: Any, changes: Sequence[Change], verdict: V
         "found": _found(run),
         "step": 0 if _of(run) == "alone" else run.at,
         "raises": verdict.over,
+        "why": run.because if run.policy is None else "",
+        "digest": run.policy.digest if run.policy else "",
     }
     turn.note("asked_for", body, incident=run.incident)
     return _waits(book.all[name])
@@ -88,6 +90,7 @@ def _over(turn: Turn, one: Approval, because: str) -> None:
 
 def approve(turn: Turn, message: Asked) -> None:
     """Count a person's yes; with the last one that is needed, it is planned once more and done."""
+    expire(turn)
     one = _waiting(turn, message)
     if one is None:
         return
@@ -135,7 +138,7 @@ def _run(turn: Turn, one: Approval) -> Run | None:
     """The run at the step that waited; None where its policy has no such step there any more."""
     if not one.found:
         dry = turn.agent.settings.forced == "dry_run"
-        return Run(one.actor, one.because, target=one.target, since=turn.now, dry=dry)
+        return Run(one.actor, one.why or one.because, target=one.target, since=turn.now, dry=dry)
     run, policy = again(turn, one.incident, one.found), turn.agent.policies.get(one.policy)
     if run is None or policy is None:
         return None
@@ -200,8 +203,15 @@ def spent(turn: Turn, run: Run, because: str) -> Run:
 def expire(turn: Turn) -> None:
     """Nobody's answer in time means no."""
     for one in turn.agent.state.approvals.waiting:
-        if one.until <= turn.now:
+        if one.policy and _digest(turn, one.policy) != one.digest:
+            _over(turn, one, "its policy has changed since, is gone or off; it was not done")
+        elif one.until <= turn.now:
             _over(turn, one, "nobody said yes in time; it was not done")
+
+
+def _digest(turn: Turn, name: str) -> str:
+    policy = turn.agent.policies.get(name)
+    return policy.digest if policy and turn.agent.mode(policy) != "off" else "gone"
 
 
 def next_due(agent: Agent) -> float:

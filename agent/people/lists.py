@@ -143,8 +143,19 @@ def add(turn: Turn, asked: Asked) -> None:
     lifting = _renewed(turn, key[0])
     also = [spoken(net) for name, net, _ in book.entries if name == key[0] and net != key[1] and net.version == key[1].version
             and net.overlaps(key[1])]  # fmt: skip
-    result = {"result": "extended" if known else "listed", "lifting": lifting, "overlaps": also[:10]}
+    still = _by_people(turn.agent, key[1])
+    result = {"result": "extended" if known else "listed", "lifting": lifting, "overlaps": also[:10], "still": still}
     turn.do(Reply(asked, told | result))
+
+
+def _by_people(agent: Agent, network: Network) -> list[str]:
+    """What people have in force against it: a list of policies lifts nothing of theirs."""
+    held = (one for one in agent.state.in_force() if not one.policy and one.id not in agent.busy)
+    return [one.id for one in held if any(_meet(network, each) for each in addresses(one.change.apply))][:10]
+
+
+def _meet(one: Network, other: Network) -> bool:
+    return one.version == other.version and one.overlaps(other)
 
 
 def remove(turn: Turn, asked: Asked) -> None:

@@ -55,9 +55,7 @@ def _walk(walk: Walk, seed: int) -> int:
         click.echo("\n".join(walk.history))
         click.echo(f"BROKEN after {(time.monotonic() - begun) / 60:.1f} min, seed {seed}: {error}")
         return 1
-    click.echo(
-        f"{walk.steps} steps, {walk.quiet} quiet moments, {len(walk.settled)} times all was over; nothing broke, seed {seed}"
-    )
+    click.echo(f"{walk.steps} steps, {walk.quiet} quiet moments, all was over {walk.over} times; nothing broke, seed {seed}")
     return 0
 
 

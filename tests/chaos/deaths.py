@@ -12,7 +12,7 @@ def moments(scene: Scene) -> list[str]:
     scene.begin()
     first = len(scene.life.moments())
     answer = scene.put()
-    if answer and answer["result"] not in ("in_force", "partly", "under_way"):
+    if answer and answer.get("result") not in ("in_force", "partly", "under_way"):
         raise BrokenError(f"it could not be put into force: {answer}")
     if not scene.subject.once:
         scene.must_hold()

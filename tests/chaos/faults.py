@@ -20,6 +20,8 @@ KERNEL = ("block_ip", "block_egress", "rate_limit", "isolate_host")
 POSTGRES = ("stop_writes soft", "stop_writes hard", "stop_writes fence", "lock_role")
 VAULT = ("revoke entity",)
 DOCKER = ("isolate_container",)
+SYSTEMD = ("stop_service", "freeze_service", "isolate_service", "lock_user")
+ALL = (*KERNEL, *POSTGRES, *VAULT, *DOCKER, *SYSTEMD)
 TIMED = ("block_ip", "isolate_host", *POSTGRES, *VAULT)
 ELSEWHERE = "203.0.113.77"
 
@@ -135,7 +137,7 @@ def reloads(stage: Stage) -> None:
 
 
 FAULTS = (
-    Fault("the agent is killed", (*KERNEL, *POSTGRES, *VAULT, *DOCKER), is_killed),
+    Fault("the agent is killed", ALL, is_killed),
     Fault("the agent reloads", (*KERNEL, *POSTGRES, *VAULT, *DOCKER), reloads, ttl=8),
     Fault("the system hangs", (*POSTGRES, *VAULT, *DOCKER), hangs, ttl=25),
     Fault("the disk is full", ("block_ip", "stop_writes soft", *VAULT), fills, ttl=15, disk=True),

@@ -11,10 +11,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from tests.chaos import subjects
+from tests.chaos.life import BoxedLife, Life
 from tests.chaos.subjects import Subject
 from tests.docker_daemon import Dockerd
 from tests.openbao import Bao
 from tests.postgres import Server, programs
+from tests.services import ServiceBox, booted
+from tests.systemd_box import Box
 
 LOOSE = "mode: enforce\nlimits: {max_active: 100000, max: 100000 per 10m, cooldown: 1s, max_share: 100%}\n"
 LOOSE += "keep_open: {office: {address: 198.51.100.0/24, ports: [22022]}}\n"
@@ -28,6 +31,7 @@ class Ground:
     server: Server | None = None
     bao: Bao | None = None
     docker: Dockerd | None = None
+    box: ServiceBox | None = None
     dsn: str = ""
     subjects: list[Subject] = field(default_factory=list)
 
@@ -48,6 +52,13 @@ class Ground:
             systems["docker"] = {"socket": self.docker.socket}
         return LOOSE + _SENSOR % (place / "auth.log") + (f"systems: {json.dumps(systems)}\n" if systems else "")
 
+    def life(self, place: Path, subject: Subject, policy: str, **environment: str) -> Life:
+        """An agent that can contain the subject; that of a boxed one lives in the box, with a directory of the same name."""
+        if not subject.boxed:
+            return Life(place, self.yaml(place), policy, **environment)
+        assert self.box is not None
+        return BoxedLife(self.box.box, place.name, LOOSE)
+
     def subject(self, name: str) -> Subject:
         return next(one for one in self.subjects if one.name == name)
 
@@ -64,8 +75,9 @@ def everything() -> Iterator[Ground]:
         subjects.furnish(server)
         bao = open_.enter_context(closing(Bao()))
         bao.start()
+        box = open_.enter_context(booted(Box))
         found = [*subjects.kernel(), *subjects.postgres(server), *subjects.vault(bao), *subjects.docker(docker)]
-        yield Ground(server, bao, docker, subjects=found)
+        yield Ground(server, bao, docker, box, subjects=[*found, *subjects.services(box)])
 
 
 # Hung -----------------------------------------------------------------------------------------------------------------

@@ -15,18 +15,12 @@ import click
 from tests.chaos.deaths import die, moments
 from tests.chaos.faults import FAULTS, Fault, Stage
 from tests.chaos.ground import Ground
-from tests.chaos.life import Life
 from tests.chaos.scene import POLICY, Scene
 from tests.chaos.subjects import Subject
 
 TTL = 5.0
 HARD_TTL = 9.0
 """Seconds that a mitigation lasts which is to be looked at before it is over; what asks its whole server needs more."""
-
-
-def life_on(ground: Ground, place: Path, **environment: str) -> Life:
-    """An agent that lives there, with all that there is, and a policy that blocks whoever guesses."""
-    return Life(place, ground.yaml(place), POLICY % f"{TTL:g}s", **environment)
 
 
 class Cell(NamedTuple):
@@ -40,7 +34,7 @@ class Cell(NamedTuple):
         with ExitStack() as open_:
             clock, disk, needed = self.fault.stage(ground, place)
             open_.enter_context(needed)
-            life = life_on(ground, place, **(clock.environment if clock else {}))
+            life = ground.life(place, self.subject, POLICY % f"{TTL:g}s", **(clock.environment if clock else {}))
             open_.callback(life.kill)
             scene = Scene(life, self.subject, self.fault.ttl)
             scene.begin()
@@ -78,7 +72,7 @@ def whole(ground: Ground, place: Path, seed: int) -> bool:
 
 
 def _deaths(ground: Ground, subject: Subject, place: Path) -> Iterator[tuple[str, str]]:
-    life = life_on(ground, place / subject.name.replace(" ", "-"))
+    life = ground.life(place / subject.name.replace(" ", "-"), subject, POLICY % f"{TTL:g}s")
     known: list[str] = []
     wrong = _why(lambda: known.extend(moments(Scene(life, subject, ttl_of(subject)))))
     life.kill()

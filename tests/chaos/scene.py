@@ -83,11 +83,11 @@ class Scene:
         self.wait("in force by the agent's word", self.in_force)
         self.wait("contained by the system's own word", self.subject.holds)
 
-    def must_be_equal(self) -> None:
+    def must_be_equal(self, within: float = PATIENCE) -> None:
         """Status is what the system says: something in force, and the world is another; nothing, and it is as it was."""
         self.answers()
         self.life.calm(PATIENCE)
-        self.wait("status equal to the system", self._equal)
+        self.wait("status equal to the system", self._equal, within)
 
     def _equal(self) -> bool:
         if self.subject.once:

@@ -6,7 +6,7 @@ import re
 import subprocess
 from collections.abc import Callable, Mapping
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any, cast
 
@@ -32,7 +32,8 @@ def _nothing() -> None:
 @dataclass(frozen=True)
 class Subject:
     """One action on one thing. `holds` asks the system itself whether it is contained, `world` is all that it touches; both
-    have a deadline. What is done `once` is never taken back. `takes` are the seconds that it may need.
+    have a deadline. What is done `once` is never taken back. `takes` are the seconds that it may need. A `boxed` one's agent
+    lives in the box with a systemd of its own.
     """
 
     name: str
@@ -44,6 +45,7 @@ class Subject:
     ready: Callable[[], None] = _nothing
     again: Callable[[], None] = _nothing
     once: bool = False
+    boxed: bool = False
     takes: float = 10.0
 
     def order(self, ttl: str) -> dict[str, Any]:
@@ -61,8 +63,13 @@ def table(name: str = "containment") -> str:
     return re.sub(r" (timeout|expires) [0-9a-z]+", "", shown.stdout)
 
 
+def contained() -> str:
+    """The table of blocks and limits without the life-lines in it, which are learnt some time."""
+    return re.sub(r"\tset allow[46] \{.*?\n\t\}\n", "", table(), flags=re.DOTALL)
+
+
 def _blocked(address: str) -> bool:
-    return address in table()
+    return address in contained()
 
 
 def _shut() -> bool:
@@ -75,7 +82,7 @@ def kernel(yard: str = "203.0.113") -> list[Subject]:
     """Blocks, limits, and the isolation of the host."""
     made = [("block_ip", "9", {}), ("block_egress", "10", {}), ("rate_limit", "11", {"rps": "10"})]
     blocks = [
-        Subject(action, action, {"ip": (ip := f"{yard}.{last}"), **more}, ip, holds=partial(_blocked, ip), world=table)
+        Subject(action, action, {"ip": (ip := f"{yard}.{last}"), **more}, ip, holds=partial(_blocked, ip), world=contained)
         for action, last, more in made
     ]
     shut = Subject(
@@ -229,7 +236,7 @@ def docker(dockerd: Dockerd) -> list[Subject]:
 
 
 def services(box: ServiceBox) -> list[Subject]:
-    """Units stopped, frozen, cut off and restarted."""
+    """Units stopped, frozen, cut off and restarted, and an account that is locked."""
     watched = ("packaged.service", "echo.service", "idle.service")
 
     def world() -> object:
@@ -240,19 +247,33 @@ def services(box: ServiceBox) -> list[Subject]:
 
     invocation = dict[str, str]()
 
-    return [
-        Subject("stop_service", "stop_service", {"unit": "packaged.service"}, "packaged.service", holds=stopped, world=world),
+    def note() -> None:
+        invocation["was"] = box.unit("packaged.service", "InvocationID")
+
+    def accounts() -> object:
+        return box.run("cat", "/etc/shadow", "/etc/passwd")
+
+    box.reset()
+    if "bob" not in str(accounts()):
+        box.run("useradd", "bob")
+    stop, freeze, isolate, restart = "packaged.service", "echo.service", "echo.service", "packaged.service"
+    made = [
+        Subject("stop_service", "stop_service", {"unit": stop}, stop, holds=stopped, world=world),
         Subject(
-            "freeze_service", "freeze_service", {"unit": "echo.service"}, "echo.service",
-            holds=lambda: box.unit("echo.service", "FreezerState") == "frozen", world=world,
+            "freeze_service", "freeze_service", {"unit": freeze}, freeze,
+            holds=lambda: box.unit(freeze, "FreezerState") == "frozen", world=world,
         ),
         Subject(
-            "isolate_service", "isolate_service", {"unit": "echo.service"}, "echo.service",
-            holds=lambda: "0.0.0.0/0" in box.unit("echo.service", "IPAddressDeny"), world=world,
+            "isolate_service", "isolate_service", {"unit": isolate}, isolate,
+            holds=lambda: bool(box.unit(isolate, "IPAddressDeny")), world=world,
         ),
         Subject(
-            "restart_service", "restart_service", {"unit": "packaged.service", "most": "100"}, "packaged.service",
-            holds=lambda: box.unit("packaged.service", "InvocationID") != invocation["was"], world=lambda: None,
-            ready=lambda: invocation.update(was=box.unit("packaged.service", "InvocationID")), once=True,
+            "restart_service", "restart_service", {"unit": restart, "most": "100"}, restart,
+            holds=lambda: box.unit(restart, "InvocationID") != invocation["was"], world=lambda: None, ready=note, once=True,
+        ),
+        Subject(
+            "lock_user", "lock_user", {"user": "bob", "end_sessions": "false"}, "bob",
+            holds=lambda: box.run("getent", "shadow", "bob").split(":")[7] == "1", world=accounts,
         ),
     ]  # fmt: skip
+    return [replace(one, boxed=True) for one in made]

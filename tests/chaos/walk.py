@@ -24,7 +24,7 @@ from tests.chaos.ground import Ground, stopped
 from tests.chaos.host_clock import HostClock
 from tests.chaos.life import Figures, Life
 from tests.chaos.scene import ANSWERED, BrokenError
-from tests.chaos.subjects import Subject, table
+from tests.chaos.subjects import Subject, contained, table
 from tests.network import nft
 from tests.running import sshd_lines, wait_for
 
@@ -62,7 +62,8 @@ class Walk:
         assert ground.server is not None
         assert ground.bao is not None
         assert ground.docker is not None
-        self.ground, self.place, self.dice = ground, place, random.Random(seed)
+        self.dice = random.Random(seed)
+        self.subjects = [one for one in ground.subjects if not one.boxed]
         self.server, self.bao, self.docker = ground.server, ground.bao, ground.docker
         self.clock, self.disk = HostClock(place), SmallDisk(place / "agent" / "state")
         tools = place / "bin"
@@ -112,7 +113,7 @@ class Walk:
     def _first_of_all(self) -> None:
         self.life.start()
         self.life.calm()
-        for one in self.ground.subjects:
+        for one in self.subjects:
             one.ready()
             self.base[one.name] = one.world()
 
@@ -148,7 +149,7 @@ class Walk:
         return f"{self.dice.randint(3, 12)}s"
 
     def _order(self) -> None:
-        one = self.dice.choice(self.ground.subjects)
+        one = self.dice.choice(self.subjects)
         if one.once:
             one.ready()
         answer = self.life.ask("do", **one.order(self._ttl()))
@@ -313,7 +314,7 @@ class Walk:
         self.over += 1
         if time.monotonic() - self.begun > self.length / 3:  # the process that lives to the end
             self.settled.append(self.life.figures())
-        for one in self.ground.subjects:
+        for one in self.subjects:
             one.again()
 
     def _differences(self) -> list[str]:
@@ -323,7 +324,7 @@ class Walk:
         seen = _blocked()
         wrong = [f"the kernel holds {sorted(seen - told)} and the agent does not say so"] if seen - told else []
         wrong += [f"the agent says {sorted(told - seen)} and the kernel does not hold it"] if told - seen else []
-        for one in self.ground.subjects:
+        for one in self.subjects:
             if one.once or one.action in ("block_ip", "block_egress", "rate_limit"):
                 continue
             says = any(each["action"] == one.action for each in items)
@@ -332,7 +333,7 @@ class Walk:
         return wrong
 
     def _changed(self) -> list[str]:
-        return [f"{one.name}: {one.world()!s:.600}" for one in self.ground.subjects if not self._as_it_was(one)]
+        return [f"{one.name}: {one.world()!s:.600}" for one in self.subjects if not self._as_it_was(one)]
 
     def _as_it_was(self, one: Subject) -> bool:
         if one.action in ("block_ip", "block_egress", "rate_limit"):
@@ -367,6 +368,5 @@ class Walk:
 
 
 def _blocked() -> set[str]:
-    """The addresses in the sets of our table, but for those that must not be blocked."""
-    sets = re.findall(r"\tset (\w+) \{(.*?)\n\t\}", table(), re.DOTALL)
-    return set(_OURS.findall(" ".join(held for name, held in sets if not name.startswith("allow"))))
+    """Who is blocked or limited, as the kernel's sets say."""
+    return set(_OURS.findall(contained()))

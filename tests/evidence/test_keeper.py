@@ -258,6 +258,15 @@ def test_without_a_file_and_without_syslog_it_says_that_nobody_may_act_until_a_c
     assert desk.numbers() == [0, 1]
 
 
+@pytest.mark.parametrize("begun", [b"", b'1800000000000000000 12 {"kind":"fin'])
+def test_a_spool_that_a_kill_left_without_a_record_does_not_stay(begun: bytes, desk: Desk) -> None:
+    desk.spool.write_bytes(begun)
+
+    desk.start().close()
+
+    assert not desk.spool.exists()
+
+
 def _a_pipe(there: Path, _secret: Path) -> None:
     os.mkfifo(there, 0o600)
 
@@ -282,13 +291,13 @@ def test_what_somebody_put_where_the_spool_goes_is_neither_waited_for_nor_writte
     secret = tmp_path / "secret"
     secret.write_text("as it was")
     put(tmp_path / "agent.spool", secret)
-    sent: list[bytes] = []
+    desk = Desk(tmp_path)
 
-    made = spool.Spool(tmp_path / "agent.spool", Redactor(b"k" * 32), lambda lines: str(sent.extend(lines) or ""))
+    made = spool.Spool(tmp_path / "agent.spool", Redactor(b"k" * 32), desk._send)
     made.add(NOW, records(1))
 
     assert made.places == "syslog alone"
-    assert len(sent) == len(made.records) == 1
+    assert len(desk.sent) == len(made.records) == 1
     assert secret.read_text() == "as it was"
 
 
