@@ -15,7 +15,7 @@ from itertools import count
 from typing import Any
 
 from agent import clock, crowd, drift, findings, lifting, orders, rounds, settle, shadow
-from agent.action import Change
+from agent.action import Change, spelled
 from agent.judge import done_before, judge, lengthens
 from agent.loss import adopting
 from agent.messages import (
@@ -198,7 +198,8 @@ def _due(turn: Turn) -> Iterator[Run]:
     while later and later[0][0] <= turn.now:
         run = heapq.heappop(later)[2]
         if because := _overtaken(turn, run):
-            turn.note("skipped", {"action": run.steps[0].action.name, "because": because}, incident=run.incident)
+            what = run.steps[0].action.name if run.steps else "its steps"
+            turn.note("skipped", {"action": what, "because": because}, incident=run.incident)
         else:
             yield run
 
@@ -206,7 +207,7 @@ def _due(turn: Turn) -> Iterator[Run]:
 def _overtaken(turn: Turn, run: Run) -> str:
     """Why a run that was put off begins no more; empty where it does."""
     live = turn.agent.policies.get(run.policy.name) if run.policy else None
-    if run.steps[0].after is not None and (live is None or run.steps[0] not in live.then):
+    if any(one.after is not None and (live is None or one not in live.then) for one in run.steps):
         return "its policy has changed, or is gone"
     return "" if turn.agent.still.get(_key(run), 0.0) > run.since else "the finding did not come again"
 
@@ -261,7 +262,9 @@ def _extended(turn: Turn, run: Run, action: Any) -> tuple[str, ...]:
     if run.dry or ttl is None:
         return ()
     until = turn.now + ttl.first.total_seconds() if ttl.first is not None else None
-    same = turn.agent.state.in_force_at(f"{action.name} {aim(action)}")
+    held = turn.agent.state.in_force_at(f"{action.name} {aim(action)}")
+    order = _order(action) if held else ""
+    same = [one for one in held if one.order in ("", order)]  # the kernel's own ends need no words
     short = [one for one in same if one.until is not None and one.confirm is None and (until is None or one.until + 1 < until)]
     for one in short:
         body = {"until": until, "actor": run.actor, "because": run.because}
@@ -269,6 +272,11 @@ def _extended(turn: Turn, run: Run, action: Any) -> tuple[str, ...]:
         turn.agent.tries.pop(one.id, None)
         turn.ends(turn.agent.state.mitigations[one.id])
     return tuple(one.id for one in short)
+
+
+def _order(action: Any) -> str:
+    """The order in words, whatever its time: soft and hard are two, however much they are about the same server."""
+    return " ".join(word for word in spelled(action).split(" ") if not word.startswith("ttl="))
 
 
 def _as_of_now(turn: Turn, run: Run) -> Run:
@@ -294,6 +302,7 @@ def _intend(turn: Turn, run: Run, action: Any, numbered: tuple[int, Change, str]
         "change": change,
         "part": part,
         **({"mutes": list(action.mutes)} if action.mutes else {}),
+        **({"order": _order(action)} if change.undo and "ttl" not in change.apply.args else {}),
         **({"by_hand": by_hand} if by_hand else {}),
         **({"pauses": list(run.pauses)} if run.pauses else {}),
         **_length(action, change, turn.now),

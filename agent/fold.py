@@ -188,6 +188,7 @@ def _mitigation(state: State, record: Record, ts: float) -> Mitigation:
         ttl=body.get("ttl"),
         part=body.get("part", 0),
         mutes=tuple(body.get("mutes", ())),
+        order=body.get("order", ""),
         pauses=tuple(body.get("pauses", ())),
         given=tuple((name, value) for name, value in body.get("given", ())),
     )

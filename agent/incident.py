@@ -90,6 +90,7 @@ class Mitigation(NamedTuple):
     ttl: float | None = None
     part: int = 0
     mutes: tuple[str, ...] = ()
+    order: str = ""
     pauses: tuple[str, ...] = ()
     given: tuple[tuple[str, Any], ...] = ()
     moved: bool = False

@@ -11,8 +11,8 @@ from typing import Any, Final
 
 from agent.crowd import MANY
 from agent.guard import Lifeline
-from agent.judge import COOL_OFF
 from agent.incident import Incident, Mitigation
+from agent.judge import COOL_OFF
 from agent.people import pausing, silencing
 from agent.people.approvals import view as shown
 from agent.policy import BUILT_IN, ROUND

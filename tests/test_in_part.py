@@ -11,7 +11,7 @@ import pytest
 from pydantic_core import from_json, to_json
 
 from agent import dispatch, execute, snapshot, state
-from agent.action import Change, action, call, slow
+from agent.action import Change, System, action, call, slow
 from agent.evidence.leaf import write_plain
 from agent.evidence.redact import Redactor
 from agent.fold import fold
@@ -27,7 +27,9 @@ from agent.messages import (
     Message,
     Outcome,
     Plan,
+    Planned,
     Release,
+    Run,
     Tick,
     Verified,
 )
@@ -832,3 +834,56 @@ def test_the_deadline_of_a_lift_allows_for_an_undo_that_is_slow() -> None:
     dispatch.carry_out(lifts, dispatch.Outside({"gate": SlowGate()}, lanes, lambda *_: {}, lambda: None), 0.0)
 
     assert [job.deadline for job in lanes.jobs] == [dispatch.DEADLINE + 60]
+
+
+class Valve(System):
+    """Shut a little or wholly, until somebody opens it."""
+
+    name = "valve"
+
+    def __init__(self) -> None:
+        self.at = ""
+
+    @call
+    def turn(self, to: str) -> None:
+        self.at = to
+
+    @call
+    def back(self) -> None:
+        self.at = ""
+
+    @call
+    def is_shut(self) -> bool:
+        return bool(self.at)
+
+
+@action(impact="mild")
+class Throttle:
+    """Turn the valve, unless it is turned as far already."""
+
+    where: str
+    ttl: Ttl
+    how: str = "soft"
+
+    def plan(self, valve: Valve) -> list[Change]:
+        if valve.at in ("hard", self.how):
+            return []
+        return [Change(f"turn it {self.how}", valve.turn(to=self.how), valve.back(), valve.is_shut())]
+
+
+@pytest.mark.parametrize(("how", "hours"), [("soft", 1), ("hard", 9)])
+def test_asking_for_a_longer_time_lengthens_what_was_asked_for_and_nothing_harder(how: str, hours: int) -> None:
+    story, valve = Story(), Valve()
+    story.systems["valve"] = valve
+    story.agent.state.systems = {"gate": Gate, "valve": Valve}
+
+    def throttle(ttl: str, how: str) -> None:
+        wanted = Throttle("main", Ttl.read(ttl), how)
+        asked = Run("alice", "an attack", since=story.now)
+        story.tell(Planned(asked, wanted, tuple(wanted.plan(valve))))
+
+    throttle("1h", "hard")
+    throttle("9h", how)
+
+    (held,) = story.agent.state.in_force()
+    assert held.until == story.now + hours * 3600

@@ -436,6 +436,18 @@ def test_a_step_that_was_put_off_and_is_in_no_policy_any_more_is_left_out() -> N
     assert "its policy has changed" in story.said("skipped")[0].body["because"]
 
 
+def test_a_finding_whose_policy_has_no_steps_any_more_is_no_bug_after_a_crash() -> None:
+    story = Story(policy())
+    story.dead = True
+    story.logins(3)
+    story.policies = (Policy("guessing", "P2", story.policies[0].when),)
+
+    story.die_and_start_again()
+    story.pass_by(10)
+
+    assert not story.gate.shut
+
+
 # A shadow ----------------------------------------------------------------------------------------------------------------------
 
 
