@@ -13,6 +13,7 @@ import pwd
 import queue
 import threading
 from collections.abc import Callable, Iterable, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, Final
 
@@ -43,7 +44,7 @@ class Control:
         """
         from cheroot import wsgi
 
-        self._put, self._tickets = put, itertools.count(1)
+        self._path, self._put, self._tickets = path, put, itertools.count(1)
         self._closed = False
         self._waiting: dict[int, queue.SimpleQueue[Mapping[str, Any]]] = {}
         _clear(path)
@@ -68,8 +69,10 @@ class Control:
             waiting.put(reply.body)
 
     def close(self) -> None:
-        """Stop listening; whoever still waits is told so, and cheroot removes the socket's file."""
+        """Stop listening; whoever still waits is told so. The socket's file goes first: later it may be the next agent's."""
         self._closed = True
+        with suppress(OSError):
+            self._path.unlink()
         for ticket in list(self._waiting):
             if waiting := self._waiting.pop(ticket, None):
                 waiting.put(STOPPING)

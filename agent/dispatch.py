@@ -91,7 +91,7 @@ def _plans(lane: str, batch: Sequence[Plan], systems: Systems) -> Job:
         f"plan {len(batch)} actions on {lane}",
         work=lambda: _counted([_plan(one, systems) for one in batch], systems.get(lane)),
         failed=lambda why: [Planned(one.run, one.action, error=why) for one in batch],
-        deadline=_deadline(batch) + sum(one.action.within for one in batch),
+        deadline=_deadline(batch) + sum(type(one.action).within for one in batch),  # a parameter may have that name, too
     )
 
 

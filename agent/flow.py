@@ -43,7 +43,7 @@ from agent.messages import (
 )
 from agent.people import consent, lists
 from agent.recovery import ends, release
-from agent.runs import again, begun
+from agent.runs import again, begun, told
 from agent.turn import Agent, Turn, aim, lasting
 from agent.watching.watch import Hit
 
@@ -158,7 +158,7 @@ def _advance(turn: Turn, run: Run) -> None:
         bound = todo.bind(run.event)
         if not isinstance(bound, str) and done_before(turn, run, bound):
             because = "it was done before the agent stopped"
-            turn.note("nothing_to_do", _body(run, bound) | {"because": because}, incident=run.incident)
+            turn.note("nothing_to_do", told(run, bound) | {"because": because}, incident=run.incident)
             run = run.next()
             continue
         if not isinstance(bound, str):
@@ -221,7 +221,7 @@ def _planned(turn: Turn, message: Planned) -> None:
         _stepped(turn, run, ok=False, reply={"result": "refused", "because": message.refused})
         return
     if message.error:
-        turn.note("plan_failed", _body(run, action) | {"error": message.error}, incident=run.incident)
+        turn.note("plan_failed", told(run, action) | {"error": message.error}, incident=run.incident)
         _stepped(turn, run, ok=False, reply={"result": "failed", "error": message.error})
         return
     if not changes and lengthens(turn, run, action).allowed and (longer := _extended(turn, run, action)):
@@ -229,7 +229,7 @@ def _planned(turn: Turn, message: Planned) -> None:
         return
     if not changes:
         because = getattr(action, "nothing", "already in force")
-        turn.note("nothing_to_do", _body(run, action) | {"because": because}, incident=run.incident)
+        turn.note("nothing_to_do", told(run, action) | {"because": because}, incident=run.incident)
         _stepped(turn, run, ok=True, reply={"result": "nothing", "because": because})
         return
     run = _as_of_now(turn, consent.used(turn, run, changes)) if run.approval else run
@@ -296,7 +296,7 @@ def _intend(turn: Turn, run: Run, action: Any, numbered: tuple[int, Change, str]
     """Write down what is about to be done, with its undo, and give it a name."""
     name = f"M-{turn.agent.state.last_mitigation + 1}"
     part, change, by_hand = numbered
-    body = _body(run, action) | {
+    body = told(run, action) | {
         "because": run.because,
         "digest": run.policy.digest if run.policy else "",
         "change": change,
@@ -327,11 +327,6 @@ def _length(action: Any, change: Change, now: float) -> dict[str, Any]:
 def _refuse(turn: Turn, run: Run, action: str, because: str) -> None:
     body = {"policy": run.policy.name if run.policy else "", "target": run.target, "action": action, "because": because}
     turn.note("refused", body | {"actor": run.actor}, incident=run.incident)
-
-
-def _body(run: Run, action: Any) -> dict[str, Any]:
-    policy = run.policy.name if run.policy else ""
-    return {"policy": policy, "action": action.name, "target": aim(action), "actor": run.actor}
 
 
 # Applied ------------------------------------------------------------------------------------------------------------------

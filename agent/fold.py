@@ -99,7 +99,7 @@ def _finding(state: State, record: Record, ts: float) -> None:
     body = record.body
     known = state.incidents.get(record.incident)
     if known is None or known.phase == "resolved":
-        dry = body["mode"] == "dry_run" or body.get("pauses")
+        dry = body.get("mode") == "dry_run" or body.get("pauses")
         _happened(state.opened.setdefault(would_be(body["policy"]) if dry else body["policy"], []), ts)
     found = {name: body[name] for name in ("policy", "target", "because", "event", "source")} | {"at": ts}
     found |= {"sources": body.get("sources", ()), "forged": body.get("forgeable", False)}
@@ -265,9 +265,9 @@ def _left_alone(state: State, record: Record, ts: float) -> None:
 def _decided(state: State, record: Record, ts: float) -> None:
     """A person's yes or no, and the end of what was let go step by step."""
     if record.kind == "approval_over" and record.body.get("used"):
-        found = state.approvals.all[record.body["approval"]].found
-        if found.get("steps") == "then":  # a crash must not take away the steps behind
-            state.unanswered[record.incident] = dict(found)
+        one = state.approvals.all.get(record.body["approval"])
+        if one and one.found.get("steps") == "then":  # a crash must not take away the steps behind
+            state.unanswered[record.incident] = dict(one.found)
     if record.kind == "denied" and (one := state.approvals.all.get(record.body["approval"])):
         _leave_alone(state, record.incident, one.target, ts)
     if record.kind == "released" and record.body.get("by_hand"):

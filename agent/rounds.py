@@ -80,7 +80,5 @@ def _tidy(turn: Turn) -> None:
 def _gone_quiet(turn: Turn, incident: Incident) -> bool:
     if incident.phase == "resolved" or any(True for _ in active(turn, incident)) or release.held_open(turn.agent, incident.id):
         return False
-    if turn.agent.state.approvals.for_incident(incident.id):
-        return False
     last = max(incident.last, turn.agent.still.get((incident.policy, incident.target), 0.0))
     return turn.now - last >= QUIET

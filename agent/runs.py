@@ -8,7 +8,7 @@ from typing import Any
 from agent.event import Event
 from agent.messages import Run
 from agent.policy import Policy, Step
-from agent.turn import Turn
+from agent.turn import Turn, aim
 
 
 def begun(turn: Turn, policy: Policy, incident: str, target: str, because: str) -> Run:
@@ -45,6 +45,12 @@ def again(turn: Turn, incident: str, found: Mapping[str, Any]) -> Run | None:
     run = run._replace(dry=dry or bool(pauses), pauses=pauses)
     event = Event("", turn.now, found["event"], found["source"], forgeable=found.get("forged", False))
     return run._replace(event=event, sources=tuple(found.get("sources", ())), forged=found.get("forged", False))
+
+
+def told(run: Run, action: Any) -> dict[str, Any]:
+    """What records of a run say of the action that it has come to."""
+    policy = run.policy.name if run.policy else ""
+    return {"policy": policy, "action": action.name, "target": aim(action), "actor": run.actor}
 
 
 def sources(evidence: Sequence[Event], event: Event) -> tuple[str, ...]:

@@ -18,6 +18,7 @@ from agent.people.approvals import view as shown
 from agent.policy import BUILT_IN, ROUND
 from agent.recovery import release
 from agent.schema import address, spoken
+from agent.state import finding_of
 from agent.turn import Agent
 
 MOST: Final = 1000
@@ -152,7 +153,7 @@ def why(agent: Agent, target: str, now: float, counters: Counters) -> dict[str, 
         "lifeline": f"{spoken(line.network)}: {line.why}" if line else None,
         "incidents": [incident(agent, one, now) for one in about[:MOST]],
         "mitigations": [mitigation(agent, one, now, counters) for one in found[:MOST]],
-        "alone": _left_alone(agent, target, now),
+        "alone": _left_alone(agent, [target, *(finding_of(one.policy, one.target) for one in about)], now),
         "crowds": [
             one.id for name, each in agent.crowds.items() if target in each.latest and (one := state.incident_for(name, MANY))
         ],
@@ -160,10 +161,10 @@ def why(agent: Agent, target: str, now: float, counters: Counters) -> dict[str, 
     }
 
 
-def _left_alone(agent: Agent, target: str, now: float) -> float | None:
+def _left_alone(agent: Agent, names: Sequence[str], now: float) -> float | None:
     """Until when policies leave it alone because a person took down what was done, or said no; None where they need not."""
-    undone = agent.state.undone.get(target)
-    return undone + COOL_OFF if undone is not None and now - undone < COOL_OFF else None
+    undone = max((agent.state.undone.get(one, 0.0) for one in names), default=0.0)
+    return undone + COOL_OFF if now - undone < COOL_OFF else None
 
 
 def _lifeline(lines: Sequence[Lifeline], agent: Agent, target: str) -> Lifeline | None:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import resource
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from agent import view
+from agent import canary, view
 from agent.canary import IP, LARGEST, PATIENCE, Canary, policies
 from agent.evidence.journal_read import read_only
 from agent.grammar.config import read_config
@@ -260,6 +261,20 @@ def test_a_file_that_cannot_be_written_is_said_and_the_agent_goes_on(place: Path
 
     assert story.canary.status()["say"] == f"cannot write {story.file}: Is a directory"
     assert story.lost() == []
+
+
+def test_a_line_that_the_disk_cuts_off_is_no_part_of_the_next_one(tmp_path: Path) -> None:
+    file, usual = tmp_path / "canary.log", resource.getrlimit(resource.RLIMIT_FSIZE)
+    file.write_bytes(b"x" * 100)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (110, usual[1]))
+
+    try:
+        with pytest.raises(OSError, match="No space left"):
+            canary._append(file, b"a line of fifty bytes")
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, usual)
+
+    assert file.read_bytes() == b""
 
 
 def test_a_round_that_a_crash_cut_short_is_taken_up_and_hidden(place: Path) -> None:

@@ -163,6 +163,12 @@ def test_a_second_agent_is_told_that_another_answers_here(agent: Running) -> Non
     assert agent.ask("ping") == {}
 
 
+def test_an_agent_that_stops_leaves_no_socket(agent: Running) -> None:
+    agent.stop()
+
+    assert not agent.socket.exists()
+
+
 def test_a_socket_left_by_a_dead_agent_is_replaced(agent: Running) -> None:
     agent.kill()
     assert agent.socket.exists()

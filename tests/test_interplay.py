@@ -145,6 +145,17 @@ def test_an_incident_that_waits_for_a_person_is_not_resolved_meanwhile() -> None
     assert (during, story.agent.state.incidents["INC-1"].phase) == ("open", "contained")
 
 
+def test_an_incident_that_waits_for_a_person_stays_open_when_its_other_steps_are_over() -> None:
+    story = Story(policy(then=[guard(hard=True, on_error="continue"), shut("1m")]))
+    story.logins(3)
+    story.pass_by(120)
+    during = story.agent.state.incidents["INC-1"].phase
+
+    answer(story)
+
+    assert (during, story.agent.state.incidents["INC-1"].phase) == ("open", "contained")
+
+
 def test_a_rung_that_goes_up_again_asks_again_and_its_yes_is_done() -> None:
     recover = Recover(release=Ladder(observe=timedelta(minutes=10)))
     story = Story(policy(then=[shut("1m", asks=True)], recover=recover))

@@ -14,7 +14,7 @@ from agent.action import Change, spelled
 from agent.guard import Verdict
 from agent.messages import Asked, Plan, Reply, Run
 from agent.people.approvals import Approval, plan_hash
-from agent.runs import again, at_once
+from agent.runs import again, at_once, told
 from agent.turn import Agent, Turn, aim, lasting
 
 MOST: Final = 200
@@ -33,10 +33,10 @@ def ask(turn: Turn, run: Run, action: Any, changes: Sequence[Change], verdict: V
             _over(turn, one, "what it would do has changed meanwhile")
     if len(book.waiting) >= MOST:
         because = f"{because}; {MOST} questions wait already, and this one was not asked"
-        turn.note("refused", _told(run, action) | {"because": because}, incident=run.incident)
+        turn.note("refused", told(run, action) | {"because": because}, incident=run.incident)
         return {"result": "refused", "because": because}
     approving, name = turn.agent.settings.approving, f"A-{book.last + 1}"
-    body = _told(run, action) | {
+    body = told(run, action) | {
         "id": name,
         "plan": plan,
         "order": shlex.split(spelled(action))[3:],
@@ -53,11 +53,6 @@ def ask(turn: Turn, run: Run, action: Any, changes: Sequence[Change], verdict: V
     }
     turn.note("asked_for", body, incident=run.incident)
     return _waits(book.all[name])
-
-
-def _told(run: Run, action: Any) -> dict[str, Any]:
-    policy = run.policy.name if run.policy else ""
-    return {"policy": policy, "target": aim(action), "action": action.name, "actor": run.actor}
 
 
 def _found(run: Run) -> dict[str, Any]:

@@ -192,7 +192,7 @@ def _let(turn: Turn, way: Descent, because: str, *, by_hand: bool = False) -> No
     if way.rung != "off":
         if incident.phase != "recovering":
             turn.note("phase", {"phase": "recovering", "because": f"{because}; {_plainly(way)}"}, incident=incident.id)
-    elif not book.of(incident.id) and not any(True for _ in active(turn, incident)):
+    elif not held_open(turn.agent, incident.id) and not any(True for _ in active(turn, incident)):
         over = "a person let it go" if by_hand else "it was let go step by step, and did not come again"
         turn.note("phase", {"phase": "resolved", "because": over}, incident=incident.id)
 
@@ -221,8 +221,8 @@ def started(turn: Turn) -> None:
 
 
 def held_open(agent: Agent, incident: str) -> bool:
-    """Whether an incident is still being let go, though nothing of it may be in force."""
-    return incident in agent.state.releases.by_incident
+    """Whether an incident is still being let go, or waits for a person, though nothing of it may be in force."""
+    return incident in agent.state.releases.by_incident or bool(agent.state.approvals.for_incident(incident))
 
 
 # Up -------------------------------------------------------------------------------------------------------------------

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, closing
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 from tests.chaos import subjects
@@ -13,8 +15,16 @@ from tests.chaos.subjects import Subject
 from tests.chaos.wire import Wire
 from tests.postgres import Server, met, programs
 
-SLOW = 0.15
-"""Seconds that each bundle of bytes is late: a dozen of them are a whole order."""
+SLOW = 0.05
+"""Seconds that each bundle of bytes is late: a hundred of them are a whole order."""
+
+
+def played() -> Iterator[tuple[str, Callable[[Path], None]]]:
+    """These cells, by their names."""
+    for strength in ("soft", "hard"):
+        yield f"stop_writes {strength}: PostgreSQL is failed over", partial(failed_over, strength=strength, ttl=20)
+    for name in ("stop_writes soft", "stop_writes hard", "lock_role"):
+        yield f"{name}: the wire is slow", partial(over_a_slow_wire, name=name, ttl=20)
 
 
 def over_a_slow_wire(place: Path, name: str, ttl: float) -> None:
@@ -31,7 +41,7 @@ def over_a_slow_wire(place: Path, name: str, ttl: float) -> None:
 
 
 def failed_over(place: Path, strength: str, ttl: float) -> None:
-    """The server dies with its writes stopped, and its standby takes its address: that does not write either, until it is over."""
+    """The server dies with its writes stopped, and its standby takes its address: it does not write either, until that is over."""
     with ExitStack() as open_:
         server = _server(open_)
         wire = open_.enter_context(Wire(server.port))

@@ -126,6 +126,12 @@ def seals_vault(stage: Stage) -> None:
     stage.ground.bao.unseal()
 
 
+def restarts_docker(stage: Stage) -> None:
+    assert stage.ground.docker is not None
+    stage.ground.docker.stop()
+    stage.ground.docker.start()
+
+
 def is_killed(stage: Stage) -> None:
     stage.life.kill()
     stage.life.start()
@@ -146,4 +152,5 @@ FAULTS = (
     Fault("the ruleset is flushed", KERNEL, flushes, ttl=8),
     Fault("PostgreSQL crashes and starts again", POSTGRES, restarts_postgres, ttl=15),
     Fault("Vault is sealed and unsealed", VAULT, seals_vault),
+    Fault("Docker is restarted", ("isolate_container, as kept",), restarts_docker, ttl=25),
 )  # fmt: skip

@@ -182,6 +182,7 @@ def postgres(server: Server, *, fence: bool = True) -> list[Subject]:
 def vault(bao: Bao) -> list[Subject]:
     """An entity that is disabled, and a token that is revoked."""
     bao.user("chaos")
+    bao.user("chaos-too")  # the first one cannot log in while its entity is disabled
     entity = bao.login("chaos")["entity_id"]
     token, wanted = dict[str, Any](), dict[str, str]()
 
@@ -190,7 +191,7 @@ def vault(bao: Bao) -> list[Subject]:
         return {key: value for key, value in found.items() if key != "last_update_time"}
 
     def begin() -> None:
-        token.update(bao.login("chaos"))
+        token.update(bao.login("chaos-too"))
         wanted["accessor"] = token["accessor"]
 
     disable = {"entity": entity, "tokens": "false"}
@@ -213,8 +214,9 @@ def docker(dockerd: Dockerd) -> list[Subject]:
     """A container on two networks with a published port. The thread is in dockerd's network."""
 
     def begin() -> None:
-        if not dockerd.api.containers(filters={"name": "^/web$"}):
+        if not dockerd.api.containers(all=True, filters={"name": "^/web$"}):
             web(dockerd)
+        dockerd.api.start("web")
 
     def seen() -> object:
         attrs, _nat, _tables, inside, links = cast("tuple[object, ...]", everything(dockerd, "web"))
@@ -224,12 +226,17 @@ def docker(dockerd: Dockerd) -> list[Subject]:
         attrs = dockerd.attrs("web")
         return bool(attrs["State"]["Paused"]) or not attrs["NetworkSettings"]["Networks"]
 
-    return [
-        Subject(
-            "isolate_container", "isolate_container", {"container": "web"}, "web",
-            holds=cut, world=seen, ready=begin, takes=40,
-        )
-    ]  # fmt: skip
+    def kept() -> object:
+        """What outlives a restart of the daemon, with which its containers end."""
+        attrs = dockerd.attrs("web")
+        networks = {name: (one["IPAMConfig"], one["Aliases"]) for name, one in attrs["NetworkSettings"]["Networks"].items()}
+        return networks, attrs["HostConfig"]["RestartPolicy"]
+
+    whole = Subject(
+        "isolate_container", "isolate_container", {"container": "web"}, "web",
+        holds=cut, world=seen, ready=begin, takes=40,
+    )  # fmt: skip
+    return [whole, replace(whole, name="isolate_container, as kept", world=kept)]
 
 
 # systemd, in a box ----------------------------------------------------------------------------------------------------

@@ -63,7 +63,7 @@ class Walk:
         assert ground.bao is not None
         assert ground.docker is not None
         self.dice = random.Random(seed)
-        self.subjects = [one for one in ground.subjects if not one.boxed]
+        self.subjects = [one for one in ground.subjects if not (one.boxed or one.name.endswith("as kept"))]
         self.server, self.bao, self.docker = ground.server, ground.bao, ground.docker
         self.clock, self.disk = HostClock(place), SmallDisk(place / "agent" / "state")
         tools = place / "bin"
