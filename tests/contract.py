@@ -24,6 +24,7 @@ from agent import execute
 from agent.action import Call, Change, System, read_change
 from agent.evidence.leaf import write_plain
 from agent.expiry.capsule import Capsule, ends_elsewhere, spelled, understood
+from agent.people.approvals import plan_hash
 
 Systems = Mapping[str, System]
 
@@ -63,6 +64,11 @@ class _Contract:
         read = [_through_the_journal(change, systems) for change in plan]
 
         assert read == plan
+
+    def test_planned_again_in_the_same_world_it_is_the_same_plan_so_that_a_persons_yes_to_it_holds(
+        self, plan: list[Change], systems: Systems
+    ) -> None:
+        assert plan_hash(self._plan(systems)) == plan_hash(plan)
 
     def test_its_end_is_the_kernels_or_outlives_the_agent_in_a_capsule(self, plan: list[Change], systems: Systems) -> None:
         kernels = {change.apply.system for change in plan if change.undo and ends_elsewhere(change)}

@@ -13,6 +13,8 @@ from agent.cli.show import At, Cell, Show, word
 from agent.cli.status import recovery
 
 LATEST: Final = 10
+_OVER: Final = (": refused: ", "contain approve ")
+"""What was said while the incident was open, and is no longer true of one that is contained."""
 _LOOKED_AT: Final = 1000
 
 
@@ -63,8 +65,9 @@ def _rows(show: Show, answer: Mapping[str, Any]) -> Iterable[list[Cell]]:
         yield [one["id"], word(one["severity"]), word(one["phase"]), At(one["last"]), said]
         if going := recovery(show, one):
             yield ["", "", "", "", going]
-        for sentence in one["told"] if one["phase"] == "open" else one["told"][-1:] if one["phase"] == "resolved" else ():
-            yield ["", "", "", "", sentence]
+        for sentence in one["told"]:
+            if one["phase"] == "open" or not any(word in sentence for word in _OVER):
+                yield ["", "", "", "", sentence]
     for one in answer["mitigations"]:
         until = "until somebody lifts it" if one["until"] is None else "ends"
         yield [one["id"], one["incident"], word(one["stage"]), At(one["until"]), f"{until}: {one['describe']}"]
