@@ -8,10 +8,10 @@ ARGS ?=
 
 RUN_PACKAGES := nftables iproute2
 DEMO_PACKAGES := $(RUN_PACKAGES) openssh-server openssh-client nginx-light wrk
-TEST_PACKAGES := $(DEMO_PACKAGES) busybox-static dbus docker.io iptables openssl postgresql sudo systemd-container systemd-journal-remote
+TEST_PACKAGES := $(DEMO_PACKAGES) busybox-static dbus docker.io iptables openssl postgresql sudo systemd-container systemd-journal-remote tcc
 BENCH_PACKAGES := $(DEMO_PACKAGES) fail2ban python3-pyinotify sshguard
 
-.PHONY: setup run demo test check bench lock clean
+.PHONY: setup run demo test check bench chaos lock clean
 setup: $(READY)
 
 $(READY): pyproject.toml requirements.lock requirements-dev.lock
@@ -49,6 +49,10 @@ check: $(READY)
 bench: $(READY) ## our numbers beside fail2ban's and sshguard's, in one run
 	@.ci/packages $(BENCH_PACKAGES)
 	@$(VENV)/bin/python -m tests.bench $(ARGS)
+
+chaos: $(READY) ## every fault under every action, then an hour of all of them at random; make chaos ARGS="--minutes 20 --seed 7"
+	@.ci/packages $(TEST_PACKAGES)
+	@$(VENV)/bin/python -m tests.chaos $(ARGS)
 
 lock: ## rewrite the hashed requirement locks from pyproject.toml
 	$(VENV)/bin/uv pip compile --quiet --upgrade --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-annotate --no-header \

@@ -41,7 +41,7 @@ def over_a_slow_wire(place: Path, name: str, ttl: float) -> None:
 
 
 def failed_over(place: Path, strength: str, ttl: float) -> None:
-    """The server dies with its writes stopped, and its standby takes its address: it does not write either, until that is over."""
+    """The server dies with its writes stopped, and its standby takes its address: it does not write either, until the end."""
     with ExitStack() as open_:
         server = _server(open_)
         wire = open_.enter_context(Wire(server.port))
