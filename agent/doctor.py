@@ -185,6 +185,9 @@ def _writable(what: str, file: Path) -> Finding:
     """Whether the agent can make the file: in its directory, or in the nearest one above that exists."""
     place = next(one for one in file.absolute().parents if one.exists())
     if os.access(place, os.W_OK | os.X_OK):
+        disk = os.statvfs(place)
+        if not disk.f_bavail or (disk.f_files and not disk.f_favail):
+            return Finding(what, False, f"{file} cannot be written: the disk of {place} is full", f"make room: df {place}")
         return Finding(what, True, f"{file} can be written")
     return Finding(
         what,

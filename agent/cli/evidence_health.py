@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from typing import Any
+from typing import Any, Final
 
 import click
 
 from agent.cli.given import Given, Verb
 from agent.cli.show import At, Cell, Show, span
+
+
+_MEND: Final = "your orders and P0 and P1 policies still act (see on_evidence_failure); mend the disk: df, dmesg, mount"
+    "your orders and P0 and P1 policies still act (on_evidence_failure says otherwise); mend the disk: df, dmesg, mount"
+)
 
 
 @click.command(cls=Verb, examples=('contain evidence accept --why "disk replaced, old journal copied to the case"',))
@@ -41,6 +46,7 @@ def heads(show: Show, answer: Mapping[str, Any]) -> Iterable[str]:
         since = span(show.now - told["since"])
         waits = f"{told['waiting']:,} records wait, copies are in {show.text(told['copies'])}"
         yield f"{show.paint('evidence', 'red')}  cannot be written for {since}: {show.text(told['failing'])}; {waits}"
+        yield f"          {show.paint(_MEND, 'dim')}"
     for one in answer["mishaps"]:
         yield f"{show.paint('evidence', 'red')}  {show.text(one['say'])} ({show.at(one['at'])})"
         yield f"          {show.paint(show.text(one['mend']), 'dim')}"

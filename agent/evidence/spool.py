@@ -57,7 +57,7 @@ class Spool:
         self.unheard = ""
         self._bytes = self._event_bytes = self._length = 0
         self._digest = sha256()
-        self._file_why = ""
+        self._file_why = self._unsent = ""
         self._take_over()
 
     @property
@@ -75,7 +75,8 @@ class Spool:
     @property
     def places(self) -> str:
         """Where copies of the records are, for people."""
-        return "syslog alone" if self._file_why else f"{self._path} and syslog"
+        kept = [*(() if self._file_why else (str(self._path),)), *(() if self._unsent else ("syslog",))]
+        return " and ".join(kept) or "nowhere else"
 
     def add(self, now: float, records: Sequence[Record]) -> None:
         """Keep records, and send each off at once.
@@ -89,7 +90,7 @@ class Spool:
         room = [one for one in fresh if self._fits(one)]
         self.left_out += len(fresh) - len(room)
         filed = self._file(room) and len(room) == len(fresh)
-        not_shipped = self._ship([_line(one) for one in fresh])
+        self._unsent = not_shipped = self._ship([_line(one) for one in fresh])
         self.unheard = "" if filed or not not_shipped else f"no copy of a record can be kept: {not_shipped}; {self._file_why}"
 
     def stamped(self, now: float, records: Sequence[Record]) -> list[Spooled]:

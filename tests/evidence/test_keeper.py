@@ -296,7 +296,7 @@ def test_what_somebody_put_where_the_spool_goes_is_neither_waited_for_nor_writte
     made = spool.Spool(tmp_path / "agent.spool", Redactor(b"k" * 32), desk._send)
     made.add(NOW, records(1))
 
-    assert made.places == "syslog alone"
+    assert made.places == "syslog"
     assert len(desk.sent) == len(made.records) == 1
     assert secret.read_text() == "as it was"
 
