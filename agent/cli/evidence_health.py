@@ -10,10 +10,7 @@ import click
 from agent.cli.given import Given, Verb
 from agent.cli.show import At, Cell, Show, span
 
-
 _MEND: Final = "your orders and P0 and P1 policies still act (see on_evidence_failure); mend the disk: df, dmesg, mount"
-    "your orders and P0 and P1 policies still act (on_evidence_failure says otherwise); mend the disk: df, dmesg, mount"
-)
 
 
 @click.command(cls=Verb, examples=('contain evidence accept --why "disk replaced, old journal copied to the case"',))
