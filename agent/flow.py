@@ -9,12 +9,11 @@ stands in settle.py, drift.py, lifting.py and rounds.py, what people ask for in 
 
 from __future__ import annotations
 
-import heapq
-from collections.abc import Iterator, Sequence, Set
+from collections.abc import Sequence, Set
 from itertools import count
 from typing import Any
 
-from agent import clock, crowd, drift, findings, lifting, orders, rounds, settle, shadow
+from agent import clock, crowd, drift, findings, later, lifting, orders, rounds, settle, shadow
 from agent.action import Change, spelled
 from agent.judge import done_before, judge, lengthens
 from agent.loss import adopting
@@ -43,16 +42,12 @@ from agent.messages import (
 )
 from agent.people import consent, lists
 from agent.recovery import ends, release
-from agent.runs import again, begun, told
+from agent.runs import begun, key_of, told
 from agent.turn import Agent, Turn, aim, lasting
 from agent.watching.watch import Hit
 
 _SOME = ("in_force", "partly", "under_way")
 """Outcomes that contain something, and so do not stop the steps behind."""
-SEEN_AGAIN = 5.0
-"""Seconds after a start in which a finding can come again, before steps that it had put off are decided on."""
-TAKEN_UP = 0.5
-"""Seconds after a start in which the systems say what holds, before unanswered findings are taken up."""
 
 
 def step(agent: Agent, message: Message, now: float) -> list[Effect]:
@@ -88,7 +83,7 @@ def work(turn: Turn, message: Message) -> None:  # noqa: C901, PLR0912 - a table
         case Started(version):
             rounds.started(turn, version)
             lists.reprieve(turn)
-            _take_up(turn)
+            later.take_up(turn)
         case Learnt(lifelines, reading) if reading >= agent.reading:  # not one that was begun before a reload
             lists.learnt(turn, lifelines, reading)
             agent.next_pause = 0.0  # agent.yaml may have other maintenance windows now
@@ -100,7 +95,7 @@ def work(turn: Turn, message: Message) -> None:  # noqa: C901, PLR0912 - a table
             ends.counted(turn, counters)
         case Tick():
             rounds.tick(turn)
-            for run in _due(turn):
+            for run in later.due(turn):
                 _advance(turn, run)
         case Asked():
             orders.asked(turn, message)
@@ -153,7 +148,7 @@ def _overflow(turn: Turn, run: Run | None) -> None:
 
 def _advance(turn: Turn, run: Run) -> None:
     """Begin the run's step, passing over steps whose fields are empty; after the last one, end the run."""
-    turn.agent.running.add(_key(run))
+    turn.agent.running.add(key_of(run))
     while (todo := run.step) and run.event:
         bound = todo.bind(run.event)
         if not isinstance(bound, str) and done_before(turn, run, bound):
@@ -171,45 +166,6 @@ def _advance(turn: Turn, run: Run) -> None:
             break
         run = run.next(held=todo.optional)
     _finish(turn, run)
-
-
-def _take_up(turn: Turn) -> None:
-    """What a crash or a stop left to be done: findings without an answer, and steps that were put off.
-
-    What already holds plans as nothing to do, and what cannot be taken back is not begun again, so nothing is done twice.
-    """
-    state = turn.agent.state
-    for incident, found in list(state.unanswered.items()):
-        if run := again(turn, incident, found):
-            run = release.resumed(run, found)
-            turn.agent.still[_key(run)] = turn.now
-            turn.later(turn.now + TAKEN_UP, run._replace(since=min(found["at"], turn.now - TAKEN_UP)))
-    for incident, found in list(state.put_off.items()):
-        if run := again(turn, incident, found):
-            for one in run.policy.then if run.policy else ():
-                if one.after is not None:
-                    due = max(found["at"] + one.after.total_seconds(), turn.now + SEEN_AGAIN)
-                    turn.later(due, run._replace(steps=(one,), since=found["at"]))
-
-
-def _due(turn: Turn) -> Iterator[Run]:
-    """Steps put off by `after` whose time has come, whose policy still has them, and whose incident still fires."""
-    later = turn.agent.later
-    while later and later[0][0] <= turn.now:
-        run = heapq.heappop(later)[2]
-        if because := _overtaken(turn, run):
-            what = run.steps[0].action.name if run.steps else "its steps"
-            turn.note("skipped", {"action": what, "because": because}, incident=run.incident)
-        else:
-            yield run
-
-
-def _overtaken(turn: Turn, run: Run) -> str:
-    """Why a run that was put off begins no more; empty where it does."""
-    live = turn.agent.policies.get(run.policy.name) if run.policy else None
-    if any(one.after is not None and (live is None or one not in live.then) for one in run.steps):
-        return "its policy has changed, or is gone"
-    return "" if turn.agent.still.get(_key(run), 0.0) > run.since else "the finding did not come again"
 
 
 def _planned(turn: Turn, message: Planned) -> None:
@@ -377,7 +333,7 @@ def _wait(turn: Turn, run: Run, reply: dict[str, Any]) -> None:
 
 
 def _finish(turn: Turn, run: Run) -> None:
-    turn.agent.running.discard(_key(run))
+    turn.agent.running.discard(key_of(run))
     incident = turn.agent.state.incidents.get(run.incident)
     if incident and incident.phase == "open" and run.steps and run.held and not run.dry and not _lacks(turn, run):
         turn.note("phase", {"phase": "contained"}, incident=incident.id)
@@ -390,7 +346,3 @@ def _lacks(turn: Turn, run: Run, besides: Set[str] = frozenset()) -> bool:
     held, incident = turn.agent.state.mitigations, turn.agent.state.incidents.get(run.incident)
     standing = (one.id for one in settle.active(turn, incident)) if incident else ()
     return any(settle.lacks(held[name]) for name in {*run.made, *standing} - besides if name in held)
-
-
-def _key(run: Run) -> tuple[str, str]:
-    return (run.policy.name if run.policy else "", run.target)

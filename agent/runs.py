@@ -61,3 +61,8 @@ def sources(evidence: Sequence[Event], event: Event) -> tuple[str, ...]:
 def forged(evidence: Sequence[Event], event: Event) -> bool:
     """Whether a stranger could have written every one of them."""
     return all(one.forgeable for one in evidence or (event,))
+
+
+def key_of(run: Run) -> tuple[str, str]:
+    """The policy and target that it is about; both are a person's words, or empty, for an order."""
+    return (run.policy.name if run.policy else "", run.target)
