@@ -249,6 +249,8 @@ def action(*, impact: Impact | None = None, mutes: tuple[str, ...] = (), within:
             raise TypeError(f"{cls.__module__}: an action says its impact once: impact=… or a property `impact`")
         if impact is not None:
             made.impact = impact
+        if taken := {"name", "mutes", "needs"} & set(made.__dataclass_fields__):
+            raise TypeError(f"{cls.__module__}: a parameter cannot be called {' or '.join(sorted(taken))}")
         made.name, made.mutes, made.within = cls.__module__.rpartition(".")[2], mutes, within
         made.needs = needs(made.plan)
         return typing.cast("T", made)

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Final
+from functools import partial
+from typing import Any, Final
 
 from agent import execute
 from agent.action import CannotReach, Change, Protected, System
@@ -27,6 +29,8 @@ from agent.messages import (
     Verify,
 )
 from agent.workers import Job, Lanes
+
+log = logging.getLogger("agent")
 
 DEADLINE: Final = 10.0
 """Seconds a system has for one batch, where the policy's step says nothing shorter."""
@@ -57,7 +61,7 @@ class Outside:
 
 def carry_out(effects: Sequence[Effect], outside: Outside, now: float) -> None:
     """Begin whatever the turn decided. `now` is monotonic."""
-    systems, lanes = outside.systems, outside.lanes
+    systems = outside.systems
     plans: dict[str, list[Plan]] = {}
     applies: dict[str, list[Apply]] = {}
     for one in effects:
@@ -67,15 +71,26 @@ def carry_out(effects: Sequence[Effect], outside: Outside, now: float) -> None:
             case Apply():
                 applies.setdefault(one.jobs[0][1].apply.system, []).append(one)
             case Lift():
-                lanes.start(_lane_of(one.jobs), _lift(one, systems), now)
+                _begin(outside, _lane_of(one.jobs), partial(_lift, one, systems), partial(_not_lifted, one), now)
             case Verify():
-                lanes.start(_lane_of(one.jobs), _verify(one, outside), now)
+                _begin(outside, _lane_of(one.jobs), partial(_verify, one, outside), partial(_not_verified, one), now)
             case Heal():
-                lanes.start(_lane_of(one.jobs), _heal(one, outside), now)
+                _begin(outside, _lane_of(one.jobs), partial(_heal, one, outside), partial(_not_healed, one), now)
     for lane, planned in plans.items():
-        lanes.start(lane, _plans(lane, planned, systems), now)
+        _begin(outside, lane, partial(_plans, lane, planned, systems), partial(_not_planned, planned), now)
     for lane, applied in applies.items():
-        lanes.start(lane, _applies(lane, applied, outside), now)
+        _begin(outside, lane, partial(_applies, lane, applied, outside), partial(_not_applied, applied), now)
+
+
+def _begin(outside: Outside, lane: str, make: Callable[[], Job], failed: Callable[[str], Any], now: float) -> None:
+    """Start a job. A bug in making it is its failure, and not the end of the agent, which would come back to it at each start."""
+    try:
+        job = make()
+    except Exception as error:  # the same place as the daemon's loop
+        log.exception("a bug in the agent: a job for %s was not begun", lane)
+        outside.lanes.answer(failed(f"a bug in the agent: {type(error).__name__}: {error}"))
+        return
+    outside.lanes.start(lane, job, now)
 
 
 def _plan_lane(one: Plan) -> str:
@@ -90,9 +105,13 @@ def _plans(lane: str, batch: Sequence[Plan], systems: Systems) -> Job:
     return Job(
         f"plan {len(batch)} actions on {lane}",
         work=lambda: _counted([_plan(one, systems) for one in batch], systems.get(lane)),
-        failed=lambda why: [Planned(one.run, one.action, error=why) for one in batch],
+        failed=partial(_not_planned, batch),
         deadline=_deadline(batch) + sum(type(one.action).within for one in batch),  # a parameter may have that name, too
     )
+
+
+def _not_planned(batch: Sequence[Plan], why: str) -> list[Planned]:
+    return [Planned(one.run, one.action, error=why) for one in batch]
 
 
 def _counted(planned: list[Planned], system: System | None) -> list[Planned]:
@@ -115,6 +134,9 @@ def _plan(one: Plan, systems: Systems) -> Planned:
         return Planned(one.run, one.action, refused=str(error))
     except (CannotReach, ValueError) as error:
         return Planned(one.run, one.action, error=str(error))
+    except Exception as error:  # a lane's worker: one plan's bug is not the end of the others in its batch
+        log.exception("a bug in %s: it was not planned", one.action.name)
+        return Planned(one.run, one.action, error=f"a bug in {one.action.name}: {type(error).__name__}: {error}")
     return Planned(one.run, one.action, tuple(changes), by_hand=tuple(_by_hand(change, systems) for change in changes))
 
 
@@ -136,11 +158,12 @@ def _applies(lane: str, batch: Sequence[Apply], outside: Outside) -> Job:
         outcomes = execute.apply([one.jobs for one in batch], outside.systems, outside.keep, outside.door)
         return [Applied(one.run, outcome) for one, outcome in zip(batch, outcomes, strict=True)]
 
-    def failed(why: str) -> list[Applied]:
-        return [Applied(one.run, _late(one.jobs, why)) for one in batch]
-
     deadline = _deadline(batch) + execute.seconds(changes, outside.systems) + (2 * ARMING if capsules else 0.0)
-    return Job(f"apply {len(changes)} changes on {lane}", work, failed, deadline, changes=True)
+    return Job(f"apply {len(changes)} changes on {lane}", work, partial(_not_applied, batch), deadline, changes=True)
+
+
+def _not_applied(batch: Sequence[Apply], why: str) -> list[Applied]:
+    return [Applied(one.run, _late(one.jobs, why)) for one in batch]
 
 
 def _deadline(batch: Sequence[Plan | Apply]) -> float:
@@ -158,10 +181,14 @@ def _lift(one: Lift, systems: Systems) -> Job:
     return Job(
         f"lift {len(one.jobs)} mitigations",
         work=lambda: [Lifted(execute.undo(one.jobs, systems), one.because, one.asked)],
-        failed=lambda why: [Lifted(tuple(Release(name, "failed", why) for name, _ in one.jobs), one.because, one.asked)],
+        failed=partial(_not_lifted, one),
         deadline=DEADLINE + execute.slowly(calls, systems),
         changes=True,
     )
+
+
+def _not_lifted(one: Lift, why: str) -> list[Lifted]:
+    return [Lifted(tuple(Release(name, "failed", why) for name, _ in one.jobs), one.because, one.asked)]
 
 
 def _verify(one: Verify, outside: Outside) -> Job:
@@ -171,12 +198,13 @@ def _verify(one: Verify, outside: Outside) -> Job:
             outside.counted()
         return [Verified(held, one.asked)]
 
-    def failed(why: str) -> list[Verified]:
-        return [Verified(tuple(Held(name, None, why) for name, _ in one.jobs), one.asked)]
-
     calls = [change.verify for _, change in one.jobs]
     deadline = PATIENCE if one.asked else DEADLINE + execute.slowly(calls, outside.systems)
-    return Job(f"verify {len(one.jobs)} mitigations", work, failed, deadline)
+    return Job(f"verify {len(one.jobs)} mitigations", work, partial(_not_verified, one), deadline)
+
+
+def _not_verified(one: Verify, why: str) -> list[Verified]:
+    return [Verified(tuple(Held(name, None, why) for name, _ in one.jobs), one.asked)]
 
 
 def _heal(one: Heal, outside: Outside) -> Job:
@@ -188,8 +216,9 @@ def _heal(one: Heal, outside: Outside) -> Job:
         outcomes = execute.apply([[job] for job in one.jobs], systems, door=outside.door_again)
         return [Healed(tuple(outcome for batch in outcomes for outcome in batch), one.asked)]
 
-    def failed(why: str) -> list[Healed]:
-        return [Healed(_late(one.jobs, why), one.asked)]
-
     deadline = DEADLINE + execute.seconds([change for _, change in one.jobs], systems)
-    return Job(f"heal {len(one.jobs)} mitigations", work, failed, deadline, changes=True)
+    return Job(f"heal {len(one.jobs)} mitigations", work, partial(_not_healed, one), deadline, changes=True)
+
+
+def _not_healed(one: Heal, why: str) -> list[Healed]:
+    return [Healed(_late(one.jobs, why), one.asked)]
