@@ -77,19 +77,6 @@ def test_a_plan_stops_at_the_change_that_the_door_refuses() -> None:
     assert gate.shut == {}
 
 
-def test_the_last_look_at_ten_thousand_changes_takes_less_than_thirty_milliseconds() -> None:
-    lines = Lifelines(line(f"10.{at >> 8}.{at & 255}.0/{24 + at % 9}") for at in range(1000))
-    changes = [_block(address(f"11.{at >> 16}.{at >> 8 & 255}.{at & 255}")) for at in range(10_000)]
-    took = []
-
-    for _ in range(5):
-        begun = time.thread_time()  # what the machine does besides is not ours
-        assert barred(changes, lines, ("unit ssh*",)) == {}
-        took.append(time.thread_time() - begun)
-
-    assert min(took) < 0.03
-
-
 def test_the_door_stands_in_every_lane_and_what_is_put_back_is_judged_by_what_is_sure_alone() -> None:
     gate, mailbox = Gate(), queue.SimpleQueue[Any]()
     lines = Lifelines([line(OURS, "connected", sure=False)])

@@ -304,18 +304,3 @@ def test_no_value_whatever_makes_the_parser_raise(value: object) -> None:
 
     for severity, sqlstate in (("PANIC", value), ("FATAL", "28P01"), ("FATAL", "53300"), ("LOG", value), ("ERROR", "XX001")):
         read(json.dumps({**dict.fromkeys(names, value), "error_severity": severity, "state_code": sqlstate}))
-
-
-@pytest.mark.parametrize("filling", ["(", " (PID 1", "a ", "x"])
-def test_no_line_costs_five_milliseconds(filling: str) -> None:
-    line = f'{{"error_severity":"LOG","message":"{filling * (200_000 // len(filling))}"}}'.encode()
-
-    best = min(_seconds(line) for _ in range(3))
-
-    assert best < 0.005
-
-
-def _seconds(line: bytes) -> float:
-    started = time.perf_counter()
-    scanned(line)
-    return time.perf_counter() - started

@@ -175,17 +175,6 @@ def test_the_text_tables_say_the_same_as_the_kernel(connected: None) -> None:
     assert by_text == sock_diag.peers(PORT) == {ipaddress.ip_address(THERE), ipaddress.ip_address(THERE6)}
 
 
-def test_all_of_it_takes_a_few_milliseconds(connected: None) -> None:
-    host = Host()
-    host.lifelines([22, PORT])  # the imports
-
-    started = time.perf_counter()
-    for _ in range(10):
-        host.lifelines([22, PORT])
-
-    assert (time.perf_counter() - started) / 10 < 0.006  # 1 ms when the machine is idle
-
-
 def test_mounts_hold_the_root_and_nothing_that_lives_in_memory() -> None:
     found = {mount.path for mount in Host().mounts()}
 
