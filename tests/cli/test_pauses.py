@@ -34,7 +34,7 @@ def guarded(tmp_path: Path) -> Iterator[Running]:
     need_root()
     need("nft", "nftables")
     (tmp_path / "auth.log").touch()
-    sensors = f"sensors: {{auth: {{logfile: {{path: {tmp_path}/auth.log, parsers: [sshd]}}}}}}\n"
+    sensors = f"sensors: {{auth: {{logfile: {{path: {tmp_path}/auth.log, parsers: [sshd], from_start: true}}}}}}\n"
     with Running(tmp_path, f"mode: enforce\ncanary: off\n{sensors}", POLICY) as made:
         yield made
 
@@ -166,7 +166,7 @@ def test_what_cannot_be_paused_or_silenced_says_why(agent: Agent) -> None:
 
     assert (typo.code, everything.code, nothing.code) == (Exit.FAILED, Exit.USAGE, Exit.DONE)
     assert "no policy is called ssh-brute-farce; known: " in typo.err
-    assert "`seconds`" in longer.err
+    assert "7d are the most" in longer.err
     assert "Name a policy (--policy)" in everything.err
     assert nothing.out == "Nothing was paused by the name of P-999.\n"
 
