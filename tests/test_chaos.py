@@ -100,7 +100,6 @@ def test_dead_while_a_service_is_let_up_systemd_or_the_next_start_ends_it(servic
         ("rate_limit", "the ruleset is flushed", 4.0),
         ("revoke entity", "the clock is set an hour back", 4.0),
         ("block_ip", "the disk is full", 5.0),
-        ("stop_writes soft", "PostgreSQL crashes and starts again", 5.0),
     ],
 )
 def test_through_this_fault_status_is_what_the_system_says(

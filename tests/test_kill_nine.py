@@ -1,4 +1,4 @@
-"""Fifty deaths at random moments, against the real kernel: no effect without an intent, no intent left open, no line lost."""
+"""Thirty deaths at random moments, against the real kernel: no effect without an intent, no intent left open, no line lost."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ limits: {max_active: 100000, max: 100000 per 10m, cooldown: 1s}
 sensors:
   auth: {logfile: {path: %s, parsers: [sshd], from_start: true}}
 """
-DEATHS = 50
+DEATHS = 30
 
 
 class Writer(threading.Thread):
@@ -55,7 +55,7 @@ class Writer(threading.Thread):
         return f"11.{number >> 16 & 255}.{number >> 8 & 255}.{number & 255}"
 
 
-def test_after_fifty_deaths_the_evidence_the_state_and_the_kernel_agree(tmp_path: Path, network: Network) -> None:
+def test_after_thirty_deaths_the_evidence_the_state_and_the_kernel_agree(tmp_path: Path, network: Network) -> None:
     auth = tmp_path / "auth.log"
     auth.touch()
     agent = Running(tmp_path, YAML % auth, POLICY)

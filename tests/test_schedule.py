@@ -29,6 +29,7 @@ def test_a_check_that_hangs_is_given_up_on_and_takes_no_second_thread_from_the_o
     mailbox: queue.SimpleQueue[Any] = queue.SimpleQueue()
     lanes, asked = Lanes(mailbox), Scheduled("web", HANGING, every=10.0, timeout=3.0)
     schedule, said = Schedule([asked], {}), list[str]()
+    before = {one.ident for one in threading.enumerate()}
 
     for now in range(0, 100, 10):
         schedule.begin(lanes, float(now))
@@ -37,7 +38,7 @@ def test_a_check_that_hangs_is_given_up_on_and_takes_no_second_thread_from_the_o
     mailbox.get(timeout=5)
 
     assert said == ["unknown"]
-    assert sum(one.name.startswith("net-") for one in threading.enumerate()) == 1
+    assert sum(one.name.startswith("net-") and one.ident not in before for one in threading.enumerate()) == 1
 
 
 def test_one_that_goes_on_is_asked_again() -> None:

@@ -28,7 +28,7 @@ policies: [policies]
 never_touch: ["198.18.0.77"]
 lists: {office: ["192.0.2.0/24"], monitoring: []}
 sensors:
-  auth: {logfile: {path: auth.log, parsers: [sshd]}}
+  auth: {logfile: {path: auth.log, parsers: [sshd], from_start: true}}
 checks:
   disks: {disk: {used_limit: 100}, every: 1m}
   nobody: {tcp: {host: 127.0.0.1, port: 1}, every: 1m}
