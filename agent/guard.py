@@ -94,7 +94,7 @@ class Lifelines:
         for (version, length), table in self._tables.items():
             if version == network.version and length <= network.prefixlen and (line := table.get(_prefix(network, length))):
                 return line
-        return next((one for one in self.lines if one.network.version == network.version and one.network.overlaps(network)), None)
+        return next((one for one in self.lines if overlap(one.network, network)), None)
 
 
 def _prefix(network: Network, length: int) -> int:
@@ -109,6 +109,16 @@ def _pieces(networks: Iterable[Network]) -> tuple[list[int], list[int]]:
             starts.append(int(one.network_address))
             ends.append(int(one.broadcast_address))
     return starts, ends
+
+
+def overlap(one: Network, other: Network) -> bool:
+    """Whether two networks share an address; those of different versions never do."""
+    return one.version == other.version and one.overlaps(other)
+
+
+def meets(call: Call, network: Network) -> bool:
+    """Whether a call is about an address of the network."""
+    return any(overlap(one, network) for one in addresses(call))
 
 
 def addresses(call: Call) -> Iterator[Network]:
@@ -142,7 +152,7 @@ def touches(
         if spared and (line := spared.touched(network)):
             return Verdict(False, f"{spoken(network)} {line.why}{_mend(line)}")
         for name, networks in never.items():
-            if found := next((one for one in networks if one.version == network.version and one.overlaps(network)), None):
+            if found := next((one for one in networks if overlap(one, network)), None):
                 return Verdict(False, f"{spoken(network)} is on the list `{name}` ({found}), which this policy never touches")
     return ALLOWED
 

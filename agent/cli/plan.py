@@ -203,14 +203,13 @@ def _end(found: Rehearsed) -> str:
 def _you(found: Rehearsed, peer: str) -> tuple[Cell, Cell]:
     from ipaddress import ip_network
 
-    from agent.guard import addresses
+    from agent.guard import meets
 
     try:
         mine = ip_network(peer)
     except ValueError:
         return "", f"connected from {peer}"
-    touched = [one for change in found.changes for one in addresses(change.apply)]
-    if any(one.version == mine.version and one.overlaps(mine) for one in touched):
+    if any(meets(change.apply, mine) for change in found.changes):
         return word("bad"), f"{peer}, your own connection, would be affected"
     return word("ok"), f"{peer} is not affected"
 

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Final
 
 from agent.grammar.problem import did_you_mean
-from agent.guard import Lifeline, Lifelines, Network, addresses
+from agent.guard import Lifeline, Lifelines, Network, addresses, meets, overlap
 from agent.incident import Mitigation
 from agent.lifting import free, lift
 from agent.messages import Asked, Reply
@@ -141,8 +141,7 @@ def add(turn: Turn, asked: Asked) -> None:
     told = {"list": key[0], "address": spoken(key[1]), "until": until, "actor": asked.actor, "why": body["why"]}
     turn.note("listed", told | {"policies": list(key[2])})
     lifting = _renewed(turn, key[0])
-    also = [spoken(net) for name, net, _ in book.entries if name == key[0] and net != key[1] and net.version == key[1].version
-            and net.overlaps(key[1])]  # fmt: skip
+    also = [spoken(net) for name, net, _ in book.entries if name == key[0] and net != key[1] and overlap(net, key[1])]
     still = _by_people(turn.agent, key[1])
     result = {"result": "extended" if known else "listed", "lifting": lifting, "overlaps": also[:10], "still": still}
     turn.do(Reply(asked, told | result))
@@ -151,11 +150,7 @@ def add(turn: Turn, asked: Asked) -> None:
 def _by_people(agent: Agent, network: Network) -> list[str]:
     """What people have in force against it: a list of policies lifts nothing of theirs."""
     held = (one for one in agent.state.in_force() if not one.policy and one.id not in agent.busy)
-    return [one.id for one in held if any(_meet(network, each) for each in addresses(one.change.apply))][:10]
-
-
-def _meet(one: Network, other: Network) -> bool:
-    return one.version == other.version and one.overlaps(other)
+    return [one.id for one in held if meets(one.change.apply, network)][:10]
 
 
 def remove(turn: Turn, asked: Asked) -> None:
@@ -228,8 +223,8 @@ def _not_there(agent: Agent, name: str, network: Network) -> str:
     )
     if line := Lifelines(given, ()).touched(network):
         return f"{said}; it is {line.why}"
-    near = [one for one in agent.state.lists.entries.values() if one.list == name and one.network.version == network.version]
-    if other := next((one for one in near if one.network.overlaps(network)), None):
+    listed = (one for one in agent.state.lists.entries.values() if one.list == name)
+    if other := next((one for one in listed if overlap(one.network, network)), None):
         return f"{said}; {spoken(other.network)} is: contain list remove {name} {spoken(other.network)}"
     return said
 

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from typing import Any, Final
 
 from agent import view
-from agent.guard import Network, addresses
+from agent.guard import Network, meets, overlap
 from agent.people import lists
 from agent.people.listed import CONFIGURED, NEVER, Entry
 from agent.schema import address, spoken
@@ -28,8 +28,8 @@ def check(agent: Agent, text: str, now: float, counters: view.Counters) -> dict[
         network = address(text)
     except ValueError as error:
         return {"error": str(error)}
-    held = [one for one in agent.state.mitigations.values() if one.active and _meets(one.change.apply, network)]
-    on = [row for row in _rows(agent) if _overlap(address(row["address"]), network)]
+    held = [one for one in agent.state.mitigations.values() if one.active and meets(one.change.apply, network)]
+    on = [row for row in _rows(agent) if overlap(address(row["address"]), network)]
     return {
         "address": spoken(network),
         "listed": bool(on),
@@ -67,11 +67,3 @@ def _alone(agent: Agent, network: Network) -> Iterator[dict[str, str]]:
         line = lists.spared(agent, policy).touched(network) or lists.unless(agent, policy).touched(network)
         if line:
             yield {"policy": name, "because": f"{spoken(network)} {line.why}"}
-
-
-def _meets(call: Any, network: Network) -> bool:
-    return any(_overlap(one, network) for one in addresses(call))
-
-
-def _overlap(one: Network, other: Network) -> bool:
-    return one.version == other.version and one.overlaps(other)
