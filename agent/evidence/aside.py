@@ -16,6 +16,7 @@ from typing import Final, NamedTuple
 
 from agent.evidence.durable import ballast_of
 from agent.evidence.journal_file import Unwritable, lock
+from agent.evidence.on_disk import sync_directory
 
 MOST_AN_HOUR: Final = 5
 """Journals set aside within an hour, after which the disk is at fault and no new one is begun: a disk must not fill with them."""
@@ -61,7 +62,7 @@ def _moved(journal: Path, because: str, besides: tuple[Path, ...]) -> Lost:
         place = begun or _gathered(journal, because, files)
         for one in files:
             one.unlink()
-        _sync(journal.parent)
+        sync_directory(journal.parent)
     except OSError as error:
         why = error.strerror or str(error)
         raise Unwritable(f"cannot set the journal {journal} aside: {why}\nLook at the disk (dmesg, df, mount).") from error
@@ -85,7 +86,7 @@ def _gathered(journal: Path, because: str, files: list[Path]) -> Path:
             os.link(one, place / one.name)
         if (evidence := journal.with_name("evidence")).is_dir():  # the files stay in their place, for the records of both
             (place / evidence.name).symlink_to(Path("..", evidence.name))
-        _sync(place)
+        sync_directory(place)
     except OSError:
         shutil.rmtree(place, ignore_errors=True)
         raise
@@ -141,11 +142,3 @@ def _directory(parent: Path) -> Path:
             continue
         return parent / name
     raise OSError(0, "a hundred were set aside within a second")
-
-
-def _sync(directory: Path) -> None:
-    descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

@@ -12,6 +12,8 @@ from pathlib import Path
 from typing import Final
 from urllib.parse import quote
 
+from agent.evidence.on_disk import sync_directory
+
 VERSION: Final = 1
 _OURS: Final = 0x434E544A  # application_id: "CNTJ"
 PATIENCE: Final = 2.0
@@ -150,11 +152,7 @@ def _create(path: Path) -> None:
         db.execute("pragma synchronous = full")
         db.executescript(_TABLES)
     made.rename(path)
-    directory = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(directory)
-    finally:
-        os.close(directory)
+    sync_directory(path.parent)
 
 
 def open_to_write(path: Path) -> sqlite3.Connection:

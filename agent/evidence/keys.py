@@ -17,6 +17,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from agent.evidence.journal_file import DISK
 from agent.evidence.note import PublicKey
+from agent.evidence.on_disk import sync_directory
 
 _HEAD: Final = "PRIVATE+KEY+"
 _ED25519: Final = b"\x01"
@@ -161,8 +162,4 @@ def _write_new(path: Path, text: str, *, mode: int = 0o600) -> None:
         pass
     finally:
         Path(made).unlink()
-    directory = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(directory)
-    finally:
-        os.close(directory)
+    sync_directory(path.parent)

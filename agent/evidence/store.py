@@ -22,6 +22,7 @@ from pydantic_core import from_json, to_json
 
 from agent.action import Call
 from agent.evidence.leaf import CannotRecord, write_plain
+from agent.evidence.on_disk import sync_directory
 from agent.evidence.redact import Redactor
 from agent.visible import visible
 
@@ -130,7 +131,7 @@ class Store:
                 file.flush()
                 os.fsync(descriptor)
             partial.rename(made)
-            _sync(place)
+            sync_directory(place)
         except OSError:
             with self._lock:
                 self._used = (self._used or 0) - len(packed)
@@ -142,7 +143,7 @@ class Store:
         if place.is_dir():
             return
         place.mkdir(mode=0o700, parents=True)
-        _sync(place.parent)
+        sync_directory(place.parent)
 
     def _room(self, size: int) -> int:
         """How much is used already, where there is room for so much more.
@@ -199,14 +200,6 @@ def _next(place: Path) -> int:
 
 def _total(root: Path) -> int:
     return sum(one.stat().st_size for one in root.glob("*/*") if one.is_file()) if root.exists() else 0
-
-
-def _sync(directory: Path) -> None:
-    descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 def _pieces(text: str) -> Iterator[str]:

@@ -21,6 +21,7 @@ from typing_extensions import TypedDict  # pydantic wants this one before Python
 
 from agent.action import CannotReach, Change, System, first_reason, read_change
 from agent.evidence.leaf import write_plain
+from agent.evidence.on_disk import sync_directory
 
 VERSION: Final = 1
 LARGEST: Final = 4 << 20
@@ -193,7 +194,7 @@ def save(target: Path, plain: Mapping[str, Any]) -> None:
         file.flush()
         os.fsync(file.fileno())
     fresh.rename(target)
-    _sync(target.parent)
+    sync_directory(target.parent)
 
 
 def remove(path: Path) -> None:
@@ -201,7 +202,7 @@ def remove(path: Path) -> None:
     _fresh(path).unlink(missing_ok=True)
     with suppress(FileNotFoundError):
         path.unlink()
-        _sync(path.parent)
+        sync_directory(path.parent)
 
 
 def _fresh(target: Path) -> Path:
@@ -230,11 +231,3 @@ def own(place: Path) -> None:
     if not stat.S_ISDIR(facts.st_mode) or facts.st_uid != os.geteuid() or facts.st_mode & 0o022:
         who = f"it belongs to uid {facts.st_uid} and has mode {facts.st_mode & 0o7777:04o}"
         raise CannotReach(f"cannot use {place}: others may write it: {who}; run this as its owner, or move it away")
-
-
-def _sync(directory: Path) -> None:
-    held = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        os.fsync(held)
-    finally:
-        os.close(held)
