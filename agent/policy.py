@@ -163,6 +163,11 @@ class Rate:
     most: int
     span: timedelta
 
+    @property
+    def per_second(self) -> float:
+        """The same as a number, to compare two of them."""
+        return self.most / self.span.total_seconds()
+
     def __str__(self) -> str:
         return f"{self.most} per {spell(self.span)}"
 

@@ -21,7 +21,7 @@ from agent.grammar.policy_recover import After
 from agent.grammar.policy_steps import Planned, read_then
 from agent.grammar.policy_when import Heard, read_when
 from agent.grammar.typed import known_pairs, read, value_of, values_of
-from agent.policy import Example, Limits, Policy, Rate, Step, Test
+from agent.policy import Example, Limits, Policy, Step, Test
 from agent.recovery.rungs import Recover
 
 Judged = Callable[[Sequence[Policy]], Sequence[Problem]]
@@ -128,7 +128,7 @@ class _PolicyReader:
             above=values.get("approve"),
             overflow=self._overflow(pairs["overflow"].value) if "overflow" in pairs else (),
         )
-        if node is not None and made.above and made.max and _per_second(made.above) >= _per_second(made.max):
+        if node is not None and made.above and made.max and made.above.per_second >= made.max.per_second:
             place = node.pairs["approve"].value.place
             self.found.append(Problem(place, f"`max: {made.max}` comes first, and nobody is ever asked", "ask earlier than that"))
         return made
@@ -160,10 +160,6 @@ class _PolicyReader:
         actions = [action for action, _ in planned.actions]
         made = [read_example(one, self.catalogue, actions, self.found, self.parse) for one in nodes or ()]
         return tuple(one for one in made if one is not None)
-
-
-def _per_second(rate: Rate) -> float:
-    return rate.most / rate.span.total_seconds()
 
 
 _COMPOSED = frozenset({"when", "unless", "then", "guard", "recover", "examples"})

@@ -14,7 +14,7 @@ from typing import Final
 from agent.action import Call, Change
 from agent.grammar.problem import Place, Problem, in_order
 from agent.guard import Lifelines, Network, touches
-from agent.policy import Policy, Rate
+from agent.policy import Policy
 from agent.proving.reach import LOOKS, WAITS, Aim, Ground, Reach
 
 __all__ = ["Ground", "Proof", "Reach", "problems", "prove"]
@@ -75,16 +75,12 @@ def _aims(policy: Policy, ground: Ground) -> Iterator[Aim]:
 def _never_reached(policy: Policy, ground: Ground) -> Problem | None:
     """A policy that may do more than all of them together: the lower limit of agent.yaml counts."""
     ours, everybody = policy.guard.max, ground.limits.max
-    if not policy.then or ours is None or everybody is None or _per_second(ours) <= _per_second(everybody):
+    if not policy.then or ours is None or everybody is None or ours.per_second <= everybody.per_second:
         return None
     step = policy.then[0]
     place = step.places.get("") or Place(policy.name, 1, 1)
     text = f"`{policy.name}` may act {ours}, and agent.yaml allows all policies together {everybody}"
     return Problem(place, text, "raise limits.max in agent.yaml where that is meant", "warning")
-
-
-def _per_second(rate: Rate) -> float:
-    return rate.most / rate.span.total_seconds()
 
 
 def problems(policies: Sequence[Policy], ground: Ground) -> tuple[Problem, ...]:
