@@ -10,6 +10,7 @@ from bisect import bisect_right
 from collections import deque
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import cache
 from math import ceil
 from typing import Any, Final
 
@@ -18,7 +19,7 @@ from agent.event import Event
 from agent.guard import ALLOWED, Network, Tally, Verdict, addresses, within
 from agent.messages import Run
 from agent.policy import ROUND, Limits, Policy, Severity
-from agent.runs import begun, forged, sources
+from agent.runs import begun, finding, forged, sources
 from agent.state import would_be
 from agent.turn import Agent, Turn
 from agent.watching.watch import Hit
@@ -62,8 +63,8 @@ class Crowd:
 
 def crowded(turn: Turn, policy: Policy, *, dry: bool) -> str:
     """Why another target of this policy opens no incident of its own; empty while it may. Those of a dry run count apart."""
-    if policy.then and policy.name != ROUND and (because := _used_up(turn, policy)):
-        return because
+    if policy.then and policy.name != ROUND and not (verdict := _everybody(turn, policy, dry=dry)).allowed:
+        return verdict.because
     limit, whose = policy.guard.max, "this policy"
     if limit is None:
         limit, whose = turn.agent.settings.limits.max, "agent.yaml"
@@ -74,23 +75,23 @@ def crowded(turn: Turn, policy: Policy, *, dry: bool) -> str:
     return f"{recent} targets were found, and {whose} allows {limit}" if recent >= limit.most else ""
 
 
-def _used_up(turn: Turn, policy: Policy) -> str:
-    """Why agent.yaml lets this policy do nothing new just now, whatever it finds."""
-    dry, state = turn.agent.mode(policy) == "dry_run", turn.agent.state
-    done = state.done.get(would_be("") if dry else "", ())
-    verdict = within(
-        everybodys(turn, policy), Tally(0 if dry else state.active.get("", 0), done), turn.now, WHOSE[policy.severity]
-    )
-    return "" if verdict.allowed else verdict.because
-
-
-def everybodys(turn: Turn, policy: Policy) -> Limits:
-    """What agent.yaml allows all policies together: a fifth of it is kept for what is most severe."""
+def _everybody(turn: Turn, policy: Policy, *, dry: bool, over: bool = False) -> Verdict:
+    """Whether agent.yaml lets this policy do anything new just now; a fifth is kept for what is most severe."""
     limits = turn.agent.settings.limits
-    if policy.severity in URGENT:
-        return limits
+    limits = limits if policy.severity in URGENT else _four_fifths(limits)
+    return _within(turn, replace(limits, max=None) if over else limits, "", WHOSE[policy.severity], dry=dry)
+
+
+@cache
+def _four_fifths(limits: Limits) -> Limits:
     rate = limits.max and replace(limits.max, most=ceil(limits.max.most * SHARED))
     return replace(limits, max=rate, max_active=limits.max_active and ceil(limits.max_active * SHARED))
+
+
+def _within(turn: Turn, limits: Limits, whose: str, named: str, *, dry: bool) -> Verdict:
+    state = turn.agent.state
+    tally = Tally(state.active.get(whose, 0), state.done.get(would_be(whose) if dry else whose, ()))
+    return within(limits, tally, turn.now, named)
 
 
 def gather(turn: Turn, hit: Hit, target: str, because: str) -> Run | None:
@@ -106,7 +107,7 @@ def gather(turn: Turn, hit: Hit, target: str, because: str) -> Run | None:
     known = agent.state.incident_for(policy.name, MANY)
     incident = known.id if known else f"INC-{agent.state.last_incident + 1}"
     said = f"{because}; {crowd.more} more findings, the latest about {', '.join(crowd.latest)}"
-    turn.note("finding", _finding(hit, said, agent), incident=incident)
+    turn.note("finding", _many(hit, said, agent), incident=incident)
     agent.crowds[policy.name] = Crowd(latest=crowd.latest, told=turn.now)
     heard = hit.evidence, hit.event
     return _overflow(turn, policy, incident, said, sources(*heard), forged=forged(*heard))
@@ -121,24 +122,11 @@ def refused(turn: Turn, run: Run, because: str) -> Run | None:
     return made._replace(sources=run.sources, forged=run.forged) if made else None
 
 
-def _finding(hit: Hit, because: str, agent: Agent) -> dict[str, Any]:
+def _many(hit: Hit, because: str, agent: Agent) -> dict[str, Any]:
+    """The finding about all of them: one rung up, about no single event, and with no steps but those for too many."""
     policy = hit.policy
-    return {
-        "policy": policy.name,
-        "digest": policy.digest,
-        "title": f"{policy.title or policy.name}: more than it may act on",
-        "severity": _UP[policy.severity],
-        "target": MANY,
-        "because": because,
-        "mode": agent.mode(policy),
-        "source": hit.event.source,
-        "event": {},
-        "steps": 0,
-        "later": 0,
-        "evidence": [hit.event.raw] if hit.event.raw else [],
-        "sources": [hit.event.source],
-        "forgeable": hit.event.forgeable,
-    }
+    told = {"title": f"{policy.title or policy.name}: more than it may act on", "severity": _UP[policy.severity]}
+    return finding(hit, MANY, agent.mode(policy)) | told | {"because": because, "event": {}, "steps": 0, "later": 0}
 
 
 def _overflow(turn: Turn, policy: Policy, incident: str, because: str, sources: tuple[str, ...], *, forged: bool) -> Run | None:
@@ -191,7 +179,7 @@ def _containers(turn: Turn, most: float, changes: Sequence[Change], running: int
 
 def _clients(turn: Turn, most: float, changes: Sequence[Change], whose: str) -> Verdict:
     clients, cut = turn.agent.clients, turn.agent.cut
-    hit = {one for change in changes for network in addresses(change.apply) for one in _within(network, clients)}
+    hit = {one for change in changes for network in addresses(change.apply) for one in _of(network, clients)}
     if not hit:
         return ALLOWED
     while cut and next(iter(cut.values())) <= turn.now:
@@ -204,7 +192,7 @@ def cut_off(turn: Turn, changes: Sequence[Change]) -> None:
     """Remember which clients these changes cut off, and that they were there: nobody sees them any more. Both oldest first."""
     agent = turn.agent
     for network in (one for change in changes for one in addresses(change.apply)) if agent.clients else ():
-        for one in _within(network, agent.clients):
+        for one in _of(network, agent.clients):
             agent.clients.pop(one)
             agent.cut.pop(one, None)
             agent.clients[one], agent.cut[one] = turn.now, turn.now + SEEN
@@ -213,11 +201,11 @@ def cut_off(turn: Turn, changes: Sequence[Change]) -> None:
 def let_in(agent: Agent, change: Change) -> None:
     """Forget that of those a change had cut off: it has ended, or came to nothing."""
     for network in addresses(change.apply) if agent.cut else ():
-        for one in _within(network, agent.cut):
+        for one in _of(network, agent.cut):
             del agent.cut[one]
 
 
-def _within(network: Network, clients: Mapping[Any, float]) -> list[Any]:
+def _of(network: Network, clients: Mapping[Any, float]) -> list[Any]:
     if network.num_addresses == 1:
         alone = network.network_address
         return [alone] if alone in clients else []
@@ -238,18 +226,11 @@ def allowed(turn: Turn, run: Run) -> Verdict:
 
     What a person orders counts for all of them, and is never held back by it: an attacker must not use up people's hands.
     """
-    state, policy = turn.agent.state, run.policy
+    policy = run.policy
     if policy is None:
         return ALLOWED
-    for whose, limits, name in (
-        (policy.name, policy.guard, "this policy"),
-        ("", everybodys(turn, policy), WHOSE[policy.severity]),
-    ):
-        done = state.done.get(would_be(whose) if run.dry else whose, ())
-        tally = Tally(state.active.get(whose, 0), done)
-        verdict = (
-            ALLOWED if run.over and whose else within(replace(limits, max=None) if run.over else limits, tally, turn.now, name)
-        )
+    ours = ALLOWED if run.over else _within(turn, policy.guard, policy.name, "this policy", dry=run.dry)
+    for verdict in (ours, _everybody(turn, policy, dry=run.dry, over=run.over)):
         if not verdict.allowed:
             return replace(verdict, over=True)
     return _above(turn, run)
@@ -264,8 +245,7 @@ def _above(turn: Turn, run: Run) -> Verdict:
     if turn.now - book.raised.get(name, float("-inf")) < span:
         return ALLOWED
     declined = turn.now - book.declined.get(name, float("-inf")) < span
-    tally = Tally(0, turn.agent.state.done.get(would_be(name) if run.dry else name, ()))
-    verdict = within(Limits(max=above), tally, turn.now, "this policy without a person's yes")
+    verdict = _within(turn, Limits(max=above), name, "this policy without a person's yes", dry=run.dry)
     if verdict.allowed:
         return ALLOWED
     if declined:

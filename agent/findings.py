@@ -1,16 +1,12 @@
-"""What a finding is in the record, and whether it needs anything new just now. Pure."""
+"""Whether a finding needs anything new just now, and who is left alone. Pure."""
 
 from __future__ import annotations
-
-from typing import Any
 
 from agent.incident import Incident
 from agent.judge import left_alone
 from agent.policy import Mode, Policy
-from agent.runs import forged, sources
 from agent.state import State
 from agent.turn import Turn
-from agent.watching.watch import Hit
 
 SPARED = 1_000
 """Targets that are named in half an hour as left alone: strangers choose how many of a listed network there are."""
@@ -18,27 +14,6 @@ REFUSED_AGAIN = 30.0
 """Seconds after which what was refused is looked at again, when it goes on: the reason may be gone by then."""
 RECORDED_AGAIN = 300.0
 """Seconds between two records of a finding about which nothing is to be done."""
-
-
-def body(hit: Hit, target: str, mode: str) -> dict[str, Any]:
-    """The record of a finding."""
-    policy = hit.policy
-    return {
-        "policy": policy.name,
-        "digest": policy.digest,
-        "title": policy.title or policy.name,
-        "severity": policy.severity,
-        "target": target,
-        "because": hit.because,
-        "mode": mode,
-        "source": hit.event.source,
-        "event": hit.event.fields,
-        "steps": sum(one.after is None for one in policy.then),
-        "later": sum(one.after is not None for one in policy.then),
-        "evidence": [one.raw for one in hit.evidence if one.raw],
-        "sources": list(sources(hit.evidence, hit.event)),
-        "forgeable": forged(hit.evidence, hit.event),
-    }
 
 
 def _acted(state: State, incident: Incident) -> bool:

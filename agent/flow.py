@@ -42,7 +42,7 @@ from agent.messages import (
 )
 from agent.people import consent, lists
 from agent.recovery import ends, release
-from agent.runs import begun, key_of, told
+from agent.runs import begun, finding, key_of, told
 from agent.turn import Agent, Turn, aim, lasting
 from agent.watching.watch import Hit
 
@@ -115,8 +115,7 @@ def _found(turn: Turn, hit: Hit) -> None:
         return
     agent.still[key] = turn.now
     for back in release.recurrences(turn, hit, target):
-        finding = {**findings.body(back.hit, back.target, "enforce"), **back.body}
-        turn.note("finding", finding, incident=back.incident)
+        turn.note("finding", {**finding(back.hit, back.target, "enforce"), **back.body}, incident=back.incident)
         _advance(turn, back.run)
     pauses = () if mode == "dry_run" else agent.state.pauses.holding(policy.name)
     dry = mode == "dry_run" or bool(pauses)
@@ -128,7 +127,7 @@ def _found(turn: Turn, hit: Hit) -> None:
         _overflow(turn, crowd.gather(turn, hit, target, because))
         return
     incident = known.id if known else f"INC-{agent.state.last_incident + 1}"
-    found = findings.body(hit, target, mode)
+    found = finding(hit, target, mode)
     turn.note("finding", found | {"pauses": list(pauses)} if pauses else found, incident=incident)
     run = begun(turn, policy, incident, target, hit.because)
     run = run._replace(event=hit.event, sources=tuple(found["sources"]), forged=found["forgeable"])

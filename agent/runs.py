@@ -9,6 +9,7 @@ from agent.event import Event
 from agent.messages import Run
 from agent.policy import Policy, Step
 from agent.turn import Turn, aim
+from agent.watching.watch import Hit
 
 
 def begun(turn: Turn, policy: Policy, incident: str, target: str, because: str) -> Run:
@@ -51,6 +52,27 @@ def told(run: Run, action: Any) -> dict[str, Any]:
     """What records of a run say of the action that it has come to."""
     policy = run.policy.name if run.policy else ""
     return {"policy": policy, "action": action.name, "target": aim(action), "actor": run.actor}
+
+
+def finding(hit: Hit, target: str, mode: str) -> dict[str, Any]:
+    """The record of a finding."""
+    policy = hit.policy
+    return {
+        "policy": policy.name,
+        "digest": policy.digest,
+        "title": policy.title or policy.name,
+        "severity": policy.severity,
+        "target": target,
+        "because": hit.because,
+        "mode": mode,
+        "source": hit.event.source,
+        "event": hit.event.fields,
+        "steps": sum(one.after is None for one in policy.then),
+        "later": sum(one.after is not None for one in policy.then),
+        "evidence": [one.raw for one in hit.evidence if one.raw],
+        "sources": list(sources(hit.evidence, hit.event)),
+        "forgeable": forged(hit.evidence, hit.event),
+    }
 
 
 def sources(evidence: Sequence[Event], event: Event) -> tuple[str, ...]:
