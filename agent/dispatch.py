@@ -104,7 +104,7 @@ def _lane_of(batch: Sequence[execute.Job]) -> str:
 def _plans(lane: str, batch: Sequence[Plan], systems: Systems) -> Job:
     return Job(
         f"plan {len(batch)} actions on {lane}",
-        work=lambda: _counted([_plan(one, systems) for one in batch], systems.get(lane)),
+        work=lambda: _with_population([_plan(one, systems) for one in batch], systems.get(lane)),
         failed=partial(_not_planned, batch),
         deadline=_deadline(batch) + sum(type(one.action).within for one in batch),  # a parameter may have that name, too
     )
@@ -114,7 +114,7 @@ def _not_planned(batch: Sequence[Plan], why: str) -> list[Planned]:
     return [Planned(one.run, one.action, error=why) for one in batch]
 
 
-def _counted(planned: list[Planned], system: System | None) -> list[Planned]:
+def _with_population(planned: list[Planned], system: System | None) -> list[Planned]:
     """The plans, the first one with what there is now: a policy may touch only a share of it."""
     if system is None or not any(one.changes and one.run.policy for one in planned):
         return planned

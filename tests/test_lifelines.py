@@ -181,10 +181,12 @@ def test_a_life_line_of_before_keeps_counting_when_learning_is_begun_before_a_re
 
 @pytest.fixture
 def fresh() -> Iterator[Firewall]:
-    """A firewall that has made no table yet."""
+    """A firewall that has made no table yet; whatever a test before it left is taken away."""
     need_root()
+    clear = ["nft", "delete", "table", "inet", "containment"]
+    subprocess.run(clear, check=False, timeout=10, capture_output=True)
     yield Firewall()
-    subprocess.run(["nft", "delete", "table", "inet", "containment"], check=False, timeout=10, capture_output=True)
+    subprocess.run(clear, check=False, timeout=10, capture_output=True)
 
 
 BELT = [ip_network("10.77.2.1"), ip_network("fd77:2::1")]
