@@ -11,7 +11,7 @@ import logging
 import queue
 import signal
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final
 
 from agent import flow, rounds, sdnotify, snapshot
@@ -67,6 +67,7 @@ class Daemon:
         self._control: Control | None = None
         self._events: list[Event] = []
         self._positions: dict[str, str] = {}
+        self._kept: list[Callable[[bool], None]] = []
         self._stopping = ""
         self._drain_until = self._flush_at = self._sign_at = 0.0
         self._signs = sdnotify.watchdog_interval()
@@ -247,6 +248,8 @@ class Daemon:
     def _seen(self, batch: Batch, now: float) -> list[Effect]:
         self._sensing.taken(batch)
         self._desk.lines += batch.lines
+        if batch.kept:
+            self._kept.append(batch.kept)
         if batch.position:
             self._positions[batch.source] = batch.position
         wanted = self.agent.watch.wants()
@@ -274,11 +277,20 @@ class Daemon:
     def _commit(self, effects: list[Effect], now: float) -> None:
         records = [one.record for one in effects if isinstance(one, Note)]
         idle = self._events or self._positions
-        if not records and (not idle or (time.monotonic() < self._flush_at and len(self._events) < MANY)):
+        early = time.monotonic() < self._flush_at and len(self._events) < MANY and not self._kept
+        if not records and (not idle or early):
+            self._tell_kept()
             return
         self.journal.commit(now, records, positions=self._positions, events=self._events)
         self._events, self._positions, self._flush_at = [], {}, time.monotonic() + FLUSH
         self.agent.evidence, self.agent.no_copy = self.journal.failing, self.journal.no_copy
+        self._tell_kept()
+
+    def _tell_kept(self) -> None:
+        """Say to those who wait for it whether what they handed over is durable."""
+        for kept in self._kept:
+            kept(not self.journal.failing)
+        self._kept.clear()
 
     def _tell(self, effects: list[Effect], now: float) -> None:
         """Have the turn's records printed, last of all: nothing that is begun waits for a slow terminal."""

@@ -23,7 +23,9 @@ class Kind:
     """One kind of event: its name in policies, one line for ops, its fields with their types.
 
     `state` kinds say how things are (checks, rates), again and again; `for: 3 of 5` is for them. `forgeable` kinds carry
-    text that an unauthenticated stranger can write.
+    text that an unauthenticated stranger can write. `alert` kinds are what other tools tell of: they hold from `status:
+    firing` to `status: resolved`, and a policy that does not name `status` means those that fire. `open` is a prefix, as in
+    `labels.`, under which any name is a text field.
     """
 
     name: str
@@ -31,9 +33,13 @@ class Kind:
     fields: Mapping[str, FieldType]
     state: bool = False
     forgeable: bool = False
+    alert: bool = False
+    open: str = ""
 
     def field(self, name: str) -> FieldType | None:
         """The type of a field, or None where the kind has no such field."""
+        if self.open and name.startswith(self.open) and len(name) > len(self.open):
+            return "text"
         return self.fields.get(name) or COMMON.get(name)
 
 
@@ -77,6 +83,37 @@ CHECK = Kind(
 `unit nginx.service, container web`."""
 
 
+# Another tool's alert holds from `firing` until it says `resolved`; it tells so again and again. One kind for all tools, so that
+# one policy covers them; `fingerprint` is what tells a repeat from another alert.
+ALERT = Kind(
+    "alert",
+    "Another tool says that something holds, or no longer does: Alertmanager, Grafana, CloudWatch, or anything that can POST.",
+    {
+        "sender": "text",
+        "name": "text",
+        "status": "text",
+        "severity": "text",
+        "fingerprint": "text",
+        "summary": "text",
+        "service": "text",
+        "instance": "text",
+        "user": "text",
+        "container": "text",
+        "unit": "unit",
+        "src.ip": "address",
+        "dst.ip": "address",
+        "value": "number",
+        "link": "text",
+    },
+    alert=True,
+    open="labels.",
+)
+"""`status` is firing or resolved, `severity` as the sender says it. `labels.` are the labels of the sender's own, as text."""
+
+FIRING = "firing"
+RESOLVED = "resolved"
+
+
 @dataclass(frozen=True)
 class Catalogue:
     """Everything a policy may name on this host: kinds of events, actions, and lists of addresses."""
@@ -92,7 +129,7 @@ def gather(modules: Iterable[Any]) -> dict[str, Kind]:
     Raises:
         TypeError: two different kinds share a name.
     """
-    found = {CHECK.name: CHECK}
+    found = {CHECK.name: CHECK, ALERT.name: ALERT}
     for module in modules:
         for made in vars(module).values():
             if not isinstance(made, Kind):

@@ -60,11 +60,11 @@ def catalogue(config: Config | None) -> Catalogue:
     checked and tested anywhere.
     """
     import actions
-    from agent import parsers, sensors
+    from agent import parsers, senders, sensors
     from agent.grammar.config import with_lists
     from agent.streams import rates, sensor
 
-    kinds = gather([*_modules(parsers), *_modules(sensors), sensor, rates])
+    kinds = gather([*_modules(parsers), *_modules(sensors), *_modules(senders), sensor, rates])
     known = Catalogue(kinds, discover(actions), STAND_INS)
     return with_lists(known, config) if config else known
 

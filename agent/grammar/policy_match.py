@@ -68,10 +68,12 @@ _ONLY: Final[Mapping[str, tuple[frozenset[FieldType], str, str]]] = {
 
 @dataclass(frozen=True)
 class Fields:
-    """The fields that may be named, with their types. `whose` says it in sentences; `types` is None where nothing is known."""
+    """The fields that may be named, with their types. `whose` says it in sentences; `types` is None where nothing is known;
+    under each prefix of `open` any name is a text."""
 
     whose: str
     types: Mapping[str, FieldType] | None
+    open: tuple[str, ...] = ()
 
     @classmethod
     def of(cls, *kinds: Kind | None) -> Fields:
@@ -80,12 +82,15 @@ class Fields:
         if len(known) < len(kinds) or not kinds:
             return cls("", None)
         types = dict(COMMON) | {name: made for kind in reversed(known) for name, made in kind.fields.items()}
-        return cls(" or ".join(dict.fromkeys(kind.name for kind in known)), types)
+        open_ = tuple(dict.fromkeys(kind.open for kind in known if kind.open))
+        return cls(" or ".join(dict.fromkeys(kind.name for kind in known)), types, open_)
 
     def find(self, name: str, node: Node, found: list[Problem]) -> FieldType | None:
         """The type of a field; None where there is none of that name (then it is a problem) or nothing is known."""
         if self.types is None:
             return None
+        if name.startswith(self.open) and name not in self.open:
+            return "text"
         if name not in self.types:
             close = nearest(name, self.types)
             hint = f"did you mean `{close}`?" if close else f"its fields: {', '.join(sorted(self.types))}"

@@ -7,6 +7,7 @@ fixed set it refuses. draft-07 is what yaml-language-server reads, and `oneOf` i
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Final, get_args, get_origin
 
@@ -62,13 +63,14 @@ class _Maker:
         for kind in catalogue.kinds.values():
             for name, made in kind.fields.items():
                 self.fields.setdefault(name, set()).add(made)
+        self.open = sorted({re.escape(kind.open) for kind in catalogue.kinds.values() if kind.open})
         self.composed: Mapping[tuple[type[Any], str], Callable[[], Schema]] = {
             (PolicyKeys, "when"): self._when,
             (PolicyKeys, "unless"): lambda: dict(_FIELD_MAP),
             (PolicyKeys, "then"): lambda: {"type": ["array", "null"], "items": self._step()},
             (PolicyKeys, "examples"): lambda: {"type": "array", "items": self.of_keys(ExampleKeys)},
             (ClauseKeys, "sequence"): lambda: {"type": "array", "minItems": 2, "items": self.of_keys(PartKeys)},
-            (ClauseKeys, "by"): lambda: _one_or_more({"enum": sorted(self.fields)}),
+            (ClauseKeys, "by"): lambda: _one_or_more(self._named()),
             (ExampleKeys, "events"): lambda: {"type": "array", "items": self._event()},
             (ExampleKeys, "expect"): lambda: {"type": "array", "items": {"type": "string"}},
         }
@@ -107,7 +109,19 @@ class _Maker:
 
     def field_map(self) -> Schema:
         """Every field of every kind: a schema cannot tell which kind the lines are about."""
-        return _closed({name: self._operand(types) for name, types in sorted(self.fields.items())}, [])
+        made = _closed({name: self._operand(types) for name, types in sorted(self.fields.items())}, [])
+        return made | self._opened(self._operand({"text"}))
+
+    def _named(self) -> Schema:
+        """A field's name."""
+        return {"enum": sorted(self.fields)} if not self.open else {"anyOf": [{"enum": sorted(self.fields)}, *self._prefixed()]}
+
+    def _prefixed(self) -> list[Schema]:
+        return [{"type": "string", "pattern": f"^{one}."} for one in self.open]
+
+    def _opened(self, one: Schema) -> Schema:
+        """Names under a prefix, as in labels.job, that no kind lists."""
+        return {"patternProperties": {f"^{prefix}.": one for prefix in self.open}} if self.open else {}
 
     def _operand(self, types: Iterable[FieldType]) -> Schema:
         """What may stand after a field. An editor completes operators only where it sees one object with properties."""
@@ -157,7 +171,7 @@ class _Maker:
             "parser": {"type": "string", "description": "the parser's name, as in sshd"},
         }
         event = _closed({name: dict(_TEXT) for name in sorted(self.fields)} | own, [])
-        return event | {"dependencies": {"log": ["parser"], "parser": ["log"]}}
+        return event | self._opened(dict(_TEXT)) | {"dependencies": {"log": ["parser"], "parser": ["log"]}}
 
 
 def _value_of(hint: Any) -> Schema:

@@ -6,12 +6,12 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any, Final
 
-from agent.event import Catalogue, Kind
+from agent.event import FIRING, Catalogue, Kind
 from agent.grammar.located import Node, Problem, did_you_mean, nearest
 from agent.grammar.policy_keys import ClauseKeys, PartKeys
 from agent.grammar.policy_match import Fields, read_field_map
 from agent.grammar.typed import read, values_of
-from agent.policy import Clause, Count, Distinct, Held, Of, Part, Window
+from agent.policy import Clause, Count, Distinct, Held, Of, Part, Test, Window
 from agent.schema import spell
 
 WINDOWS: Final = ("count", "distinct", "for")
@@ -90,6 +90,8 @@ class _ClauseReader:
         fields = Fields.of(kind)
         match = given.get("match")
         tests = read_field_map(match, fields, self.catalogue, self.found) if match is not None else ()
+        if kind and kind.alert and not any(test.field == "status" for test in tests):
+            tests = (Test("status", "is", FIRING, FIRING), *tests)  # that it is over is no reason to act
         return Part(kind.name if kind else "", tests, self._window(given, kind, fields, node))
 
     def _window(self, given: dict[str, Any], kind: Kind | None, fields: Fields, node: Node) -> Window | None:

@@ -50,6 +50,8 @@ class Batch(NamedTuple):
     """What was waiting in a source. `position` is where to go on behind it; empty leaves the committed one as it is.
 
     `lines` counts everything that was read, `events` only what meant something; a batch without events moves the position.
+    `kept` is called by the owner right after the commit of what was read and of all that followed from it: True where that is
+    durable, False where evidence cannot be written just now. It must not block.
     """
 
     source: str
@@ -57,6 +59,7 @@ class Batch(NamedTuple):
     position: str
     lines: int
     seen: float
+    kept: Callable[[bool], None] | None = None
 
 
 Deliver = Callable[[Batch], None]

@@ -1,0 +1,1 @@
+"""What other tools send us: one file for each tool's document, read into events."""
