@@ -151,7 +151,7 @@ class ListCheck(TypedDict):
 BODIES: Final[Mapping[str, TypeAdapter[Any]]] = {
     verb: TypeAdapter(body)
     for verb, body in {
-        **dict.fromkeys(("ping", "status", "policies", "checks", "approvals", "lists", "reload"), Nothing),
+        **dict.fromkeys(("ping", "status", "policies", "checks", "approvals", "alerts", "lists", "reload"), Nothing),
         **dict.fromkeys(("mitigations", "incidents", "pauses", "silences"), Listing),
         "events": Events,
         "why": Why,

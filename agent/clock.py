@@ -114,11 +114,11 @@ Moved = Callable[[Any, float], Any]
 
 AGENT: Final[Mapping[str, Moved]] = {
     **dict.fromkeys(("still", "spared", "verified", "tried", "late", "clients", "cut", "descended", "muted"), _by_key),
-    **dict.fromkeys(("started", "ticked", "next_look", "next_sweep", "next_tidy", "next_pause"), _time),
+    **dict.fromkeys(("started", "ticked", "next_look", "next_sweep", "next_tidy", "next_pause", "next_hearing"), _time),
     **dict.fromkeys(("due", "nearing"), _heap),
     "later": _runs,
     "healed": _times,
-    "stopped": _counted,
+    **dict.fromkeys(("stopped", "told_of"), _counted),
     "crowds": _crowds,
 }
 """What of the agent holds times, and how it moves. A test holds this against the agent's fields."""

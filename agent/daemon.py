@@ -16,12 +16,13 @@ from typing import Any, Final
 
 from agent import flow, rounds, sdnotify, snapshot
 from agent.action import Change
+from agent.alerts import hearing
 from agent.check import events
 from agent.clock import Clock
 from agent.control import Control
 from agent.desk import Desk, Parts, bug
 from agent.dispatch import Outside, carry_out
-from agent.event import Event
+from agent.event import ALERT, Event
 from agent.guard import barred
 from agent.loss import bereft
 from agent.loss.degraded import withheld
@@ -253,7 +254,8 @@ class Daemon:
         if batch.position:
             self._positions[batch.source] = batch.position
         wanted = self.agent.watch.wants()
-        self._events += [one for one in batch.events if one.kind in wanted and one.kind not in self.parts.state_kinds]
+        kept = wanted - self.parts.state_kinds | {ALERT.name}
+        self._events += [one for one in batch.events if one.kind in kept and not hearing.repeated(self.agent, one)]
         return [*(Note(one) for one in self._sensing.heard(batch)), *self._look(batch.events, now)]
 
     def _look(self, seen: Any, now: float) -> list[Effect]:

@@ -104,11 +104,13 @@ ALERT = Kind(
         "dst.ip": "address",
         "value": "number",
         "link": "text",
+        "repeats": "number",
     },
     alert=True,
     open="labels.",
 )
-"""`status` is firing or resolved, `severity` as the sender says it. `labels.` are the labels of the sender's own, as text."""
+"""`status` is firing or resolved, `severity` as the sender says it. `labels.` are the labels of the sender's own, as text.
+`repeats` is how often, in seconds, the sender tells of what still fires; absent where it tells once."""
 
 FIRING = "firing"
 RESOLVED = "resolved"

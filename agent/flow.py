@@ -15,6 +15,7 @@ from typing import Any
 
 from agent import clock, crowd, drift, findings, later, lifting, orders, rounds, settle, shadow
 from agent.action import Change, spelled
+from agent.alerts import hearing
 from agent.judge import done_before, judge, lengthens
 from agent.loss import adopting
 from agent.messages import (
@@ -63,7 +64,7 @@ def work(turn: Turn, message: Message) -> None:  # noqa: C901, PLR0912 - a table
     match message:
         case Seen(events):
             for event in events:
-                if shadow.muted(turn, event):
+                if shadow.muted(turn, event) or not hearing.heard(turn, event):
                     continue
                 for hit in agent.watch.feed(event, turn.now):
                     _found(turn, hit)
@@ -95,6 +96,8 @@ def work(turn: Turn, message: Message) -> None:  # noqa: C901, PLR0912 - a table
             ends.counted(turn, counters)
         case Tick():
             rounds.tick(turn)
+            for hit in hearing.still(turn):
+                _found(turn, hit)
             for run in later.due(turn):
                 _advance(turn, run)
         case Asked():

@@ -15,7 +15,7 @@ from agent.turn import Agent
 
 FRESH: Final = frozenset({"status", "mitigations", "why", "list_check"})
 """Questions that are answered by what the systems say now, never by what we remember."""
-ALL: Final = FRESH | {"incidents", "events", "approvals", "pauses", "silences", "lists", "policies", "checks", "ping"}
+ALL: Final = FRESH | {"incidents", "events", "approvals", "alerts", "pauses", "silences", "lists", "policies", "checks", "ping"}
 
 
 @dataclass(frozen=True)
@@ -52,6 +52,8 @@ def answer(facts: Facts, asked: Asked, now: float) -> Mapping[str, Any]:  # noqa
             return silencing.shown(agent, ended=bool(body.get("ended")))
         case "approvals":
             return view.approvals(agent)
+        case "alerts":
+            return view.alerts(agent)
         case "lists":
             return lists_view.show(agent)
         case "list_check":

@@ -60,6 +60,7 @@ def next_due(agent: Agent, now: float) -> float:
     times += [agent.later[0][0]] if agent.later else []
     times += [agent.ticked + 0.5] if agent.doubtful or agent.owed else []
     times += [agent.next_look] if agent.disturbed else []
+    times += [agent.next_hearing] if agent.state.alerts.all else []
     return max(now, min(times))
 
 

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any, Final
 
+from agent.alerts import standing
 from agent.people import pauses, silences
 from agent.record import Record
 from agent.visible import visible
@@ -58,6 +59,8 @@ _SENTENCES: Final = {
     "silenced": "{silence}: nobody is told of {about} until {until} ({actor}: {why})",
     "silence_ended": "{silence}: people are told again ({actor}: {why})",
     "sensor": "sensor {name}: {say}",
+    "alert_fires": "{source}: {what} fires{summary}",
+    "alert_over": "{source}: an alert is over, {because} ({fingerprint})",
     "muted": "{event} is not counted ({about}): {because}",
     "clock_set": "the host's clock was set by {by:+.1f} s; what was to last an hour still does",
     "bug": "the agent has a bug: {error}",
@@ -92,6 +95,7 @@ class _Words(dict[str, Any]):
         self["instead"] = "dry run"
         self.update(pauses.words(record))
         self.update(silences.words(record))
+        self.update(standing.words(record))
         self["names"] = _names(body)
         self["reason"] = f": {body['because']}" if body.get("because") else ""
         self["contained"] = f"; {record.incident} is contained" if body.get("contains") else ""

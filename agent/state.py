@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 
 from agent.action import System
+from agent.alerts.standing import Alerts
 from agent.book import Book
 from agent.incident import Incident, Mitigation
 from agent.loss.mishaps import Mishaps
@@ -53,6 +54,7 @@ class State:
     pauses: Pauses = field(default_factory=Pauses)
     silences: Silences = field(default_factory=Silences)
     releases: Releases = field(default_factory=Releases)
+    alerts: Alerts = field(default_factory=Alerts)
     last_incident: int = 0
     last_mitigation: int = 0
     evictions: dict[str, int] = field(default_factory=dict)
@@ -95,6 +97,7 @@ BOOKS: Final[Mapping[str, type[Book]]] = {
     "silences": Silences,
     "releases": Releases,
     "lists": Lists,
+    "alerts": Alerts,
 }
 """The state's books: its fields of these names."""
 _KINDS: Final = frozenset(kind for book in BOOKS.values() for kind in book.kinds)

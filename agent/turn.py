@@ -121,6 +121,8 @@ class Agent:
     clients: dict[Any, float] = field(default_factory=dict)
     cut: dict[Any, float] = field(default_factory=dict)
     muted: dict[tuple[str, str], float] = field(default_factory=dict)
+    told_of: dict[str, tuple[int, float]] = field(default_factory=dict)
+    """How often a firing alert was told of since the start, and when last."""
     disturber: str = ""
     started: float = 0.0
     ticked: float = 0.0
@@ -128,6 +130,7 @@ class Agent:
     next_sweep: float = 0.0
     next_tidy: float = 0.0
     next_pause: float = 0.0
+    next_hearing: float = 0.0
 
     def mode(self, policy: Policy) -> Mode:
         """The mode that counts now: set at run time, else by the policy, else by agent.yaml; never beyond what is forced."""

@@ -9,7 +9,9 @@ import heapq
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
+from agent.alerts.standing import Alert
 from agent.crowd import MANY
+from agent.event import ALERT
 from agent.guard import Lifeline
 from agent.incident import Incident, Mitigation
 from agent.judge import COOL_OFF
@@ -111,6 +113,22 @@ def approvals(agent: Agent) -> dict[str, Any]:
     return {"total": sum(not one.over for one in known), "items": [shown(one) for one in known[:MOST]]}
 
 
+def alerts(agent: Agent) -> dict[str, Any]:
+    """What other tools say fires, the latest first; then the latest that are over. `times` counts since the agent's start."""
+    book = agent.state.alerts
+    rows = sorted(book.all.values(), key=lambda one: -one.since)[:MOST] + list(reversed(book.over))
+    return {"total": len(book.all), "items": [_alert(agent, one) for one in rows]}
+
+
+def _alert(agent: Agent, one: Alert) -> dict[str, Any]:
+    fields = dict(one.fields)
+    said = {key: fields.get(key) for key in ("name", "severity", "instance", "service", "summary", "link")}
+    times, last = agent.told_of.get(one.key, (1, one.since))
+    head = {"source": one.source, "fingerprint": one.fingerprint, **said, "since": one.since, "last": last, "times": times}
+    labels = [list(pair) for pair in one.fields if pair[0].startswith(ALERT.open)]
+    return {**head, "ended": one.ended, "because": one.because, "labels": labels}
+
+
 def policies(agent: Agent) -> dict[str, Any]:
     """Every live policy with the mode that counts now."""
     rows = []
@@ -135,6 +153,7 @@ def status(agent: Agent, now: float, counters: Counters) -> dict[str, Any]:
         "incidents": incidents(agent, now, most=GLANCE),
         "mitigations": mitigations(agent, now, counters, most=GLANCE),
         "approvals": [shown(one) for one in agent.state.approvals.waiting[:GLANCE]],
+        "alerts": {"total": len(state.alerts.all), "items": alerts(agent)["items"][: min(GLANCE, len(state.alerts.all))]},
         "evictions": {"windows": agent.watch.evictions, **state.evictions},
         "mishaps": [one._asdict() for one in state.mishaps.all],
     }

@@ -16,6 +16,7 @@ _SECTIONS: Final = {
         "incidents": ("incidents", "Incidents: list, show."),
         "mitigations": ("mitigations", "Mitigations: list, show."),
         "events": ("events", "What the agent saw: list, tail, kinds, show."),
+        "alerts": ("alerts", "What other tools say fires now."),
         "approvals": ("approvals", "What waits for a person's yes."),
         "check": ("check", "Health checks: run them now, list them."),
     },

@@ -79,8 +79,7 @@ def _plain(answer: Answer) -> Iterable[list[Cell]]:
         yield ["mitigation", stage(one), one["id"], one["action"], one["target"], At(one["until"]), At(one["verified"])]
     for one in answer["approvals"]:
         yield ["approval", one["id"], one["action"], one["target"], At(one["until"]), one["because"]]
-    for name, one in _named_answers(answer):
-        yield ["check", one["state"], name, one["target"], one["say"]]
+    yield from _seen(answer)
     for name in answer["sensors"]:
         yield ["sensor", name]
     for source, say in answer["blind"].items():
@@ -91,6 +90,13 @@ def _plain(answer: Answer) -> Iterable[list[Cell]]:
         yield ["canary", one["result"], At(one["at"]), one["ms"], one["say"]]
     if answer["problems"]:
         yield ["problems", answer["problems"]]
+
+
+def _seen(answer: Answer) -> Iterable[list[Cell]]:
+    for one in answer["alerts"]["items"]:
+        yield ["alert", one["source"], one["name"], one["instance"] or one["service"], At(one["since"]), one["summary"]]
+    for name, one in _named_answers(answer):
+        yield ["check", one["state"], name, one["target"], one["say"]]
 
 
 # For people -----------------------------------------------------------------------------------------------------------
@@ -178,6 +184,8 @@ def _more(show: Show, total: int, command: str) -> None:
 
 def _foot(show: Show, answer: Answer) -> Iterable[tuple[str, str]]:
     yield "checks", _checks(show, answer)
+    if answer["alerts"]["total"]:
+        yield "alerts", _alerts(show, answer["alerts"])
     modes = [f"{count} {mode.replace('_', ' ')}" for mode, count in answer["modes"].items() if count]
     yield "policies", ", ".join(modes) or "none"
     yield "sensors", f"{', '.join(map(show.text, answer['sensors'])) or 'none'}; {answer['lines']:,} lines read"
@@ -192,6 +200,13 @@ def _foot(show: Show, answer: Answer) -> Iterable[tuple[str, str]]:
         yield "memory", f"forgotten early, too many at once: {words}"
     if after := _next(answer):
         yield "next", "   ".join(after)
+
+
+def _alerts(show: Show, alerts: Answer) -> str:
+    """What other tools say fires."""
+    first = [show.text(" ".join(filter(None, (one["name"], one["instance"] or one["service"])))) for one in alerts["items"][:3]]
+    more = f" and {alerts['total'] - len(first)} more: contain alerts" if alerts["total"] > len(first) else ""
+    return f"{show.paint(str(alerts['total']), 'red')} firing: {', '.join(first)}{more}"
 
 
 def _canary(show: Show, one: Answer) -> str:

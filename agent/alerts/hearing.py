@@ -1,0 +1,101 @@
+"""What an alert of another tool means to policies: a repeat is no new event, what still fires is looked at again, what is not
+heard of any more is over. Pure.
+
+Senders tell again and again what fires (Alertmanager: every few hours, and whenever its group changes), so an alert counts once,
+and then stands: policies without a window are asked about it once a minute, like about a check's answer. So a policy that came
+later, a mode that was changed, or a block that has run out finds what still fires, and `quiet` counts from the resolve.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+from datetime import timedelta
+from typing import Final
+
+from agent.alerts.standing import MOST, name
+from agent.event import ALERT, FIRING, RESOLVED, Event
+from agent.policy import Policy
+from agent.schema import rough
+from agent.turn import Agent, Turn, comes_round
+from agent.watching.watch import Hit, Watch
+
+EVERY: Final = 60.0
+"""Seconds between two looks at what fires."""
+LONGEST: Final = 7 * 86400.0
+"""Seconds after which one that nobody tells of any more is over, where its sender does not repeat."""
+MISSED: Final = 2.0
+"""So many of a sender's repeats may be missing."""
+GRACE: Final = 300.0
+
+
+def repeated(agent: Agent, event: Event) -> bool:
+    """Whether an alert fires already, so that the event says nothing new."""
+    fields = event.fields
+    return event.kind == ALERT.name and fields.get("status") == FIRING and _key(event) in agent.state.alerts.all
+
+
+def heard(turn: Turn, event: Event) -> bool:
+    """Take in what an alert says; whether policies are to be fed with it."""
+    if event.kind != ALERT.name or not event.fields.get("fingerprint"):
+        return True
+    key, known = _key(event), turn.agent.state.alerts.all
+    if event.fields.get("status") == RESOLVED:
+        turn.agent.told_of.pop(key, None)
+        if key in known:
+            turn.note("alert_over", _named(event) | {"because": "its sender says so"})
+        return True
+    if event.fields.get("status") != FIRING:
+        return True
+    if key in known:
+        turn.agent.told_of[key] = (turn.agent.told_of.get(key, (1, 0.0))[0] + 1, turn.now)
+        return False
+    if len(known) >= MOST:
+        turn.agent.state.evictions["alerts"] = turn.agent.state.evictions.get("alerts", 0) + 1
+        return True
+    fields = [[field, value] for field, value in event.fields.items()]
+    turn.note("alert_fires", _named(event) | {"fields": fields, "forgeable": event.forgeable})
+    return True
+
+
+def still(turn: Turn) -> Iterator[Hit]:
+    """What policies say to all that fires, once a minute; what is not heard of any more is over first."""
+    agent = turn.agent
+    if not agent.state.alerts.all or not comes_round(agent.next_hearing, EVERY, turn.now):
+        return
+    agent.next_hearing = turn.now + EVERY
+    _let_go(turn)
+    watch = _plain(agent)
+    for one in list(agent.state.alerts.all.values()):
+        for hit in watch.feed(one.event, turn.now):
+            yield replace(hit, policy=next(each for each in agent.watch.policies if each.name == hit.policy.name))
+
+
+def _let_go(turn: Turn) -> None:
+    agent = turn.agent
+    for key, one in list(agent.state.alerts.all.items()):
+        last = max(one.since, agent.started, agent.told_of.get(key, (0, 0.0))[1])
+        repeats = dict(one.fields).get("repeats")
+        longest = MISSED * repeats + GRACE if isinstance(repeats, int | float) and repeats > 0 else LONGEST
+        if turn.now - last > longest:
+            agent.told_of.pop(key, None)
+            because = f"not heard of for {rough(timedelta(seconds=turn.now - last))}"
+            turn.note("alert_over", {"source": one.source, "fingerprint": one.fingerprint, "because": because})
+
+
+def _plain(agent: Agent) -> Watch:
+    """The clauses that need no window, apart: to ask them again counts nothing."""
+    return Watch([made for one in agent.watch.policies if (made := _windowless(one)).when], agent.watch.given)
+
+
+def _windowless(policy: Policy) -> Policy:
+    parts = tuple(one for one in policy.when if [(part.event, part.window) for part in one.parts] == [(ALERT.name, None)])
+    return replace(policy, when=parts)
+
+
+def _key(event: Event) -> str:
+    return name(event.source, str(event.fields.get("fingerprint")))
+
+
+def _named(event: Event) -> dict[str, object]:
+    return {"source": event.source, "fingerprint": str(event.fields["fingerprint"])}
