@@ -5,6 +5,8 @@ VENV := .venv
 READY := $(VENV)/.ready
 CONTAIN := $(VENV)/bin/contain
 ARGS ?=
+# Each worker has a network namespace, servers and boxes of its own; make test ARGS="-n 0 -x tests/actions" for one at a time.
+WORKERS := -n logical --maxprocesses 4 --dist loadfile
 
 RUN_PACKAGES := nftables iproute2
 DEMO_PACKAGES := $(RUN_PACKAGES) openssh-server openssh-client nginx-light wrk
@@ -36,7 +38,7 @@ demo: $(READY) ## a whole attack in half a minute, in network namespaces of its 
 
 test: $(READY) check ## everything CI runs
 	@.ci/packages $(TEST_PACKAGES)
-	$(VENV)/bin/pytest $(ARGS)
+	$(VENV)/bin/pytest $(WORKERS) $(ARGS)
 
 check: $(READY)
 	$(VENV)/bin/ruff check .

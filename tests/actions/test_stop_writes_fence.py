@@ -205,6 +205,7 @@ def test_while_it_shuts_down_or_starts_up_it_is_under_way(lone: Server, here: Po
         os.kill(backend, signal.SIGSTOP)
         try:
             lone.call("pg_ctl", "stop", "-m", "fast", "-W", "-s", "-D", lone.data)
+            eventually(lambda: isinstance(held(here, change), InProgress))  # pg_ctl -W does not wait for the signal to arrive
             seen = held(here, change)
         finally:
             os.kill(backend, signal.SIGCONT)

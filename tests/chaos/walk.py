@@ -101,7 +101,7 @@ class Walk:
                 if now >= next_quiet:
                     self._quiet_moment()
                     next_quiet = time.monotonic() + self.dice.uniform(5, 15)
-                if now >= next_line:
+                if now >= next_line and not self._doomed:  # which may die at any moment, as it is meant to
                     next_line = now + 60
                     self._line()
                 time.sleep(self.dice.uniform(0.05, 0.6))

@@ -60,7 +60,7 @@ def test_a_prepared_transaction_in_the_way_is_named(postgres_server: Server, pos
         thread = threading.Thread(target=waiter.execute, args=["select pg_advisory_xact_lock(8)"])
         thread.start()
         until, say = time.monotonic() + 10, ""
-        while "waits" not in say:
+        while "because of" not in say:
             assert time.monotonic() < until
             say = the_answer(PostgresLocks(), postgres=postgres).say
         postgres_server.run("rollback prepared 'old'")

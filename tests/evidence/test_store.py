@@ -124,7 +124,7 @@ def test_what_is_no_text_is_kept_byte_for_byte_and_said_to_be(store: Store, root
 # What cannot be kept as it is -----------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("value", [float("nan"), object, {"at": object()}], ids=str)
+@pytest.mark.parametrize("value", [float("nan"), object, {"at": object()}], ids=["nan", "a class", "an object inside"])
 def test_an_answer_without_a_json_form_is_kept_as_its_text(store: Store, root: Path, value: object) -> None:
     kept = store.keep("M-1", ASK, value)
 
