@@ -19,7 +19,8 @@ class RateLimit:
     """Drop new connections (TCP) and packets (UDP) beyond so many per second; connections that are open go on.
 
     `ip` throttles that address or network, on `ports` only where they are given. Without `ip`, every source is measured on
-    its own; `per: all` measures everybody together. `burst` may come at once, twice `rps` unless it is given.
+    its own; `per: all` measures everybody together. `burst` may come at once, twice `rps` unless it is given. `port` is one
+    more port, as `$port` gives it.
     """
 
     rps: Rate
@@ -27,13 +28,14 @@ class RateLimit:
     burst: Rate | None = None
     ip: Address | None = None
     ports: tuple[Port, ...] = ()
+    port: Port | None = None
     service: str = ""
     per: Literal["source", "all"] = "source"
 
     def plan(self, firewall: Firewall) -> list[Change]:
         """One change, or none where exactly that limit is in force for at least as long."""
         named = firewall.ports_of(self.service) if self.service else ()
-        ports = tuple(sorted({*self.ports, *named}))
+        ports = tuple(sorted({*self.ports, *named, *([self.port] if self.port else [])}))
         ttl, burst = self.ttl.first, self.burst or min(2 * self.rps, HIGHEST)
         per = "source" if self.ip and self.ip.num_addresses == 1 else self.per
         if firewall.limited(self.ip, ports, self.rps, burst, ttl, per):

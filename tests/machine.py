@@ -11,6 +11,7 @@ import socket
 import struct
 import sys
 import threading
+import time
 from collections import Counter
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -113,6 +114,41 @@ def _flood(address: str, port: int, sources: int) -> int:
     return sources
 
 
+def _sum(data: bytes) -> int:
+    """RFC 1071."""
+    total: int = sum(struct.unpack(f"!{len(data) // 2}H", data))
+    while total >> 16:
+        total = (total & 0xFFFF) + (total >> 16)
+    return ~total & 0xFFFF
+
+
+def _syn_flood(address: str, port: int, sources: int, seconds: float) -> int:
+    """One SYN from each of so many made-up sources, 11.x.y.z, spread over some seconds."""
+    target, begin = socket.inet_aton(address), time.monotonic()
+    with socket.socket(socket.AF_INET, socket.SOCK_RAW, socket.IPPROTO_RAW) as raw:
+        for number in range(min(sources, 20_000)):
+            source = struct.pack(">I", 0x0B000000 + number)
+            head = struct.pack(">HHIIBBHHH", 1024 + number, port, number, 0, 5 << 4, 2, 1024, 0, 0)
+            summed = _sum(source + target + struct.pack(">HH", socket.IPPROTO_TCP, len(head)) + head)
+            ip = struct.pack(">BBHHHBBH", 0x45, 0, 40, 0, 0, 64, socket.IPPROTO_TCP, 0) + source + target
+            raw.sendto(ip + head[:16] + struct.pack(">H", summed) + head[18:], (address, 0))
+            if number % 100 == 0:
+                time.sleep(max(0.0, begin + seconds * number / sources - time.monotonic()))
+    return sources
+
+
+def _udp_flood(address: str, port: int, packets: int, seconds: float) -> int:
+    """So many packets from one socket, spread over some seconds."""
+    begin = time.monotonic()
+    with socket.socket(socket.AF_INET6 if ":" in address else socket.AF_INET, socket.SOCK_DGRAM) as sender:
+        for number in range(min(packets, 20_000)):
+            with contextlib.suppress(OSError):  # a closed port answers with ICMP, and the next send is told
+                sender.sendto(b"!" * 200, (address, port))
+            if number % 100 == 0:
+                time.sleep(max(0.0, begin + seconds * number / packets - time.monotonic()))
+    return packets
+
+
 def _reach(*tries: list[Any]) -> list[bool]:
     """All at once, since each that is dropped takes all our patience."""
     ways: dict[str, Callable[..., bool]] = {"connects": _connects, "talks": _talks, "udp": _udp}
@@ -127,6 +163,8 @@ _DOES: dict[str, Callable[..., object]] = {
     "heard": lambda port: _heard[port],
     "syns": _syns,
     "flood": _flood,
+    "syn_flood": _syn_flood,
+    "udp_flood": _udp_flood,
 }
 
 

@@ -75,6 +75,14 @@ class Machine:
         """One UDP packet from each of so many made-up sources, 11.x.y.z; the number sent."""
         return int(self._ask("flood", address, port, sources))
 
+    def syn_flood(self, address: str, port: int, sources: int, seconds: float) -> int:
+        """One SYN from each of so many made-up sources, 11.x.y.z, spread over some seconds."""
+        return int(self._ask("syn_flood", address, port, sources, seconds))
+
+    def udp_flood(self, address: str, port: int, packets: int, seconds: float) -> int:
+        """So many UDP packets from one socket, spread over some seconds."""
+        return int(self._ask("udp_flood", address, port, packets, seconds))
+
     def close(self) -> None:
         """End its process."""
         self._process.kill()
@@ -86,6 +94,11 @@ class Network:
 
     def __init__(self) -> None:
         self._names: list[str] = []
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The namespaces of attacker, bystander and container."""
+        return tuple(self._names)
 
     def __enter__(self) -> Network:
         with contextlib.ExitStack() as building:

@@ -12,6 +12,7 @@ from typing import Final, NamedTuple
 
 from agent.event import Event, Kind, Value
 from agent.schema import canonical
+from agent.streams.usual import Usual
 
 SOURCE: Final = Kind(
     "http.source",
@@ -23,9 +24,21 @@ SOURCE: Final = Kind(
 STATS: Final = Kind(
     "http.stats",
     "Requests to one site in the last seconds; error_ratio is the share answered with 500 to 599.",
-    {"vhost": "text", "rps": "number", "requests": "integer", "error_ratio": "number"},
+    {
+        "vhost": "text",
+        "rps": "number",
+        "requests": "integer",
+        "error_ratio": "number",
+        "clients": "integer",
+        "per_client": "number",
+        "usual": "number",
+        "times": "number",
+    },
     state=True,
 )
+"""`clients` is how many different addresses stood in the whole log (20,000 at most), `per_client` their requests on average,
+over all its sites. `usual` is the median of the site's rps over the last hour, `times` how many times that (1 at least) this
+is; both are absent until ten minutes were read after a start."""
 MEASURED: Final = (SOURCE, STATS)
 
 Hit = tuple[bytes, bytes, bytes]
@@ -55,6 +68,7 @@ class Meter:
         self._source, self._every, self._wanted = source, every, wanted
         self._since = 0.0
         self._told: set[bytes] = set()
+        self._usual: dict[bytes, Usual] = {}
         self.forgotten = 0
         """Clients and sites that were let go, though they had not been told of yet: there were too many at once."""
         self._clear()
@@ -90,8 +104,7 @@ class Meter:
 
     def _rates(self, seen: float, seconds: float) -> Iterable[Event]:
         yield from self._sources(seen, seconds) if SOURCE.name in self._wanted else ()
-        for site, (requests, errors) in self._sites.items() if STATS.name in self._wanted else ():
-            yield self._event(STATS, seen, {"vhost": site.decode("utf-8", "replace"), **_shares(requests, errors, seconds)})
+        yield from self._stats(seen, seconds) if STATS.name in self._wanted else ()
 
     def _sources(self, seen: float, seconds: float) -> Iterable[Event]:
         """The busy clients, and once more those that were busy the last time, so that `for: 3 of 4` sees them go quiet."""
@@ -101,6 +114,19 @@ class Meter:
                 requests, errors = self._clients.get(client, (0, 0))
                 yield self._event(SOURCE, seen, {"src.ip": ip, **_shares(requests, errors, seconds)})
         self._told = busy
+
+    def _stats(self, seen: float, seconds: float) -> Iterable[Event]:
+        """Each site that somebody asked; one that nobody asks is remembered as that, while there is room."""
+        for site in [one for one in self._usual if one not in self._sites]:
+            self._usual[site].add(0.0, seen)
+            if len(self._usual) > _MOST_SITES // 2:
+                del self._usual[site]
+        asked = sum(requests for requests, _ in self._clients.values())
+        crowd = {"clients": len(self._clients), "per_client": round(asked / max(len(self._clients), 1), 2)}
+        for site, (requests, errors) in self._sites.items():
+            usual = self._usual.setdefault(site, Usual()).compare(requests / seconds, seen)
+            fields = _shares(requests, errors, seconds) | crowd | usual
+            yield self._event(STATS, seen, {"vhost": site.decode("utf-8", "replace"), **fields})
 
     def _event(self, kind: Kind, seen: float, fields: Mapping[str, Value]) -> Event:
         return Event(kind.name, seen, fields, self._source, self._last, forgeable=kind.forgeable)

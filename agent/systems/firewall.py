@@ -18,13 +18,13 @@ from itertools import groupby
 from typing import Final, Literal
 
 from agent.action import Adopted, Answer, Call, CannotReach, System, call
+from agent.kernel.netlink import Refused
 from agent.schema import Address, Duration, Port
 from agent.systems import ruleset, sock_diag
 from agent.systems.firewall_adopt import adopted
 from agent.systems.firewall_events import Foreign, listen
 from agent.systems.firewall_table import Table
 from agent.systems.meter import MOST_METERS
-from agent.systems.netlink import Refused
 from agent.systems.reading import Held, Strip
 from agent.systems.ruleset import Place, places
 from agent.systems.staging import Order, guilty, shown, span, stage
@@ -89,7 +89,10 @@ class Firewall(System):
     def limit(
         self, ip: Address | None, ports: tuple[Port, ...], rps: int, burst: int, ttl: Duration | None, per: Per = "source"
     ) -> Wish:
-        """Drop new connections beyond `rps` per second and `burst` at once: those from `ip`, or from each source, to `ports`."""
+        """Drop new connections beyond `rps` per second and `burst` at once: those from `ip`, or from each source, to `ports`.
+
+        `per="again"`: while more than that come, let through who asks a second time.
+        """
         return limiting(lasting(ttl), ip, ports, rps, burst, per)
 
     @call

@@ -18,7 +18,11 @@ def adopted(held: Iterable[Held]) -> Iterator[Adopted]:
     """Everything that actions made; what else is in the table is nobody's mitigation."""
     for one in held:
         if one.verb in _ACTIONS:
-            yield Adopted(_ACTIONS[one.verb], _target(one.args), _change(one), one.expires_in)
+            yield Adopted(_action(one), _target(one.args), _change(one), one.expires_in)
+
+
+def _action(one: Held) -> str:
+    return "syn_protect" if one.args.get("per") == "again" else _ACTIONS[one.verb]
 
 
 def _change(one: Held) -> Change:

@@ -14,8 +14,8 @@ import threading
 from collections.abc import Callable
 from typing import Final, NamedTuple
 
-from agent.systems.netlink import NETLINK_NETFILTER, NEWGEN, SUBSYSTEM, Refused
-from agent.systems.netlink_format import generation_of, messages
+from agent.kernel.netlink import NETLINK_NETFILTER, NEWGEN, SUBSYSTEM, Refused
+from agent.kernel.netlink_format import generation_of, messages
 
 _GROUP: Final = 7
 """NFNLGRP_NFTABLES"""

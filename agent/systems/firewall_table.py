@@ -13,10 +13,11 @@ from collections.abc import Iterable, Sequence
 from typing import Any, Final, Literal
 
 from agent.action import CannotReach
-from agent.systems import meter, nft, ruleset
+from agent.kernel import nft
+from agent.kernel.netlink import Netlink, Refused
+from agent.kernel.netlink_format import Element
+from agent.systems import meter, ruleset
 from agent.systems.meter import MOST_METERS, Meter
-from agent.systems.netlink import Netlink, Refused
-from agent.systems.netlink_format import Element
 from agent.systems.reading import Held, Reading, Strip, held, read, read_networks, strips
 from agent.systems.ruleset import Place
 from agent.systems.staging import Item, Order, Stage, encode, orders, replaced, words

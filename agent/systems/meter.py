@@ -1,13 +1,22 @@
 """A rate limit as a part of the ruleset: its chain, its sets, and its name, which says all of it. Pure.
 
 Any rate is possible, so the parts are made when a limit is first asked for; what switches a limit on is an element with a
-timeout, so that it ends in the kernel. Three kinds, by what shares one allowance:
+timeout, so that it ends in the kernel. Four kinds, by what shares one allowance:
 
     host     one address; its chain serves every address with the same rate and ports, and each is an element
     source   each source on its own (IPv6 by /64), seen in the last 10 s, at most 65,536 of each family
     all      everybody together
+    again    nobody is held to a rate: while more than that come, a connection opens only for who asks for it twice
+
+A sender with a forged address never learns that its SYN was dropped, and does not send it again; a client does, after a
+second (RFC 6298), and is let through. Between floods `again` drops nothing: the table `hot` says for 10 s that the rate was
+exceeded, and who asked is remembered for 4 s by address and both ports (some ask again only after 3 s). It needs no
+connection tracking, touches no open connection, and leaves nothing behind when it ends. A synproxy cannot say that (seen on
+6.18): with nf_conntrack_tcp_loose=1 nobody gets through it; with 0 connections that are open are cut when it begins, and all
+that were opened through it when it ends.
 
 When a table of 65,536 sources is full, further sources pass: memory stays bounded (11 MiB), and `all` bounds the rest.
+`again` remembers 131,072 of each family (25 MiB); SYNs beyond that pass as well, to the kernel's SYN cookies.
 Counted are new TCP connections (SYN) and UDP packets. A limit over several ports is one allowance for all of them.
 """
 
@@ -24,13 +33,14 @@ from typing import Final, Literal
 from agent.schema import Address
 from agent.systems.ruleset import TABLE, Layout, Place
 
-Per = Literal["host", "source", "all"]
+Per = Literal["host", "source", "all", "again"]
 HIGHEST: Final = 1_000_000
 MOST_PORTS: Final = 16
 MOST_METERS: Final = 32
 _SOURCES: Final = 65536
 _HOSTS: Final = 16384
-_NAME: Final = re.compile(r"(host|source|all)_(\d+)_(\d+)_(any|[\d-]+)_(any|[0-9a-f./-]+?)(?:_(4|6|on))?")
+_ASKED: Final = 131072
+_NAME: Final = re.compile(r"(host|source|all|again)_(\d+)_(\d+)_(any|[\d-]+)_(any|[0-9a-f./-]+?)(?:_(4|6|on|hot))?")
 _FAMILIES: Final = (("4", "ip", "ip saddr", "ip saddr"), ("6", "ip6", "ip6 saddr", "ip6 saddr & ffff:ffff:ffff:ffff::"))
 
 
@@ -83,6 +93,11 @@ class Meter:
         switch = {f"{self.name}_on": Layout(("family",), "flags timeout; counter; size 2;", 2)}
         if self.per == "all":
             return switch
+        if self.per == "again":
+            hot = Layout(("family",), "flags dynamic,timeout; timeout 10s; size 2;", 2)
+            asked = f"flags dynamic,timeout; timeout 4s; size {_ASKED};"
+            tables = {f"{self.name}_{digit}": Layout((ip, "port", "port"), asked, _ASKED) for digit, ip, _, _ in _FAMILIES}  # type: ignore[arg-type]
+            return {**switch, f"{self.name}_hot": hot, **tables}
         options = f"flags dynamic,timeout; timeout 10s; size {_SOURCES};"
         return switch | {f"{self.name}_{digit}": Layout((ip,), options, _SOURCES) for digit, ip, _, _ in _FAMILIES}  # type: ignore[arg-type]
 
@@ -94,7 +109,19 @@ class Meter:
         dropped = f"meta nfproto @{self.name}_on drop"
         if self.per == "all":
             return [f"{rate} {dropped}"]
+        if self.per == "again":
+            return self._twice(rate, dropped)
         return [f"update @{self.name}_{digit} {{ {key} {rate} }} {dropped}" for digit, _, _, key in _FAMILIES]
+
+    def _twice(self, rate: str, dropped: str) -> list[str]:
+        asking = [(digit, f"{source} . tcp sport . tcp dport") for digit, _, source, _ in _FAMILIES]
+        return [
+            "meta l4proto != tcp return",
+            f"{rate} update @{self.name}_hot {{ meta nfproto }}",
+            f"meta nfproto != @{self.name}_hot return",
+            *(f"{key} @{self.name}_{digit} return" for digit, key in asking),
+            *(f"update @{self.name}_{digit} {{ {key} }} {dropped}" for digit, key in asking),
+        ]
 
     def jump(self) -> str:
         """The rule that leads new connections into the chain."""

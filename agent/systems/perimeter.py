@@ -17,11 +17,12 @@ from datetime import timedelta
 from typing import Any, Final
 
 from agent.action import Call, CannotReach, Holds, Protected, System, call, slow
+from agent.kernel import nft
+from agent.kernel.netlink import Refused
 from agent.schema import Duration, address
 from agent.systems import host as this_host
-from agent.systems import nft, perimeter_kernel, sock_diag
+from agent.systems import perimeter_kernel, sock_diag
 from agent.systems.host import Host
-from agent.systems.netlink import Refused
 from agent.systems.perimeter_kernel import Seen, look
 from agent.systems.perimeter_rules import REFUSED, TABLE, Opening, covers, differences, rearmed, text, tidy
 

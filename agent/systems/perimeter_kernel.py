@@ -9,9 +9,9 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any, Final
 
+from agent.kernel.netlink import Netlink
+from agent.kernel.netlink_format import Element, attributes
 from agent.schema import address
-from agent.systems.netlink import Netlink
-from agent.systems.netlink_format import Element, attributes
 from agent.systems.perimeter_rules import FAMILIES, REFUSED, TABLE, Opening
 from agent.systems.ruleset import OWNER
 

@@ -11,11 +11,11 @@ from ipaddress import IPv4Network, IPv6Network
 from typing import Any, NamedTuple
 
 from agent.action import Call
+from agent.kernel.netlink import Netlink
+from agent.kernel.netlink_format import Element
 from agent.schema import Address
 from agent.systems import meter, ruleset
 from agent.systems.intervals import Piece, covered
-from agent.systems.netlink import Netlink
-from agent.systems.netlink_format import Element
 from agent.systems.ruleset import PORT, SETS, Asked, Place, asked, group
 
 

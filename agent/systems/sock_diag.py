@@ -7,23 +7,16 @@ import socket
 import struct
 from collections.abc import Iterator
 from ipaddress import IPv4Address, IPv6Address
+from itertools import islice
 from pathlib import Path
 from typing import Final
 
-ESTABLISHED: Final = 1
-"""TCP_ESTABLISHED of include/net/tcp_states.h; the hexadecimal 01 of /proc/net/tcp."""
-LISTEN: Final = 10
-MOST_PEERS: Final = 4096
-_NETLINK_SOCK_DIAG: Final = 4
-_SOCK_DIAG_BY_FAMILY: Final = 20
-_REQUEST_DUMP: Final = 0x301  # NLM_F_REQUEST | NLM_F_DUMP
-_ERROR, _DONE = 2, 3  # NLMSG_ERROR, NLMSG_DONE
-_HEADER: Final = struct.Struct("=IHHII")
-_ASKED: Final = struct.Struct("=BBBxI2s46x")  # inet_diag_req_v2: family, protocol, extensions, states, source port, …
-_LOCAL: Final = 16 + 4
-_REMOTE: Final = 16 + 4 + 4 + 16
-"""Where idiag_dst stands in a reply: after the header, four bytes of inet_diag_msg, two ports, and idiag_src."""
+from agent.kernel import inet_diag
+from agent.kernel.inet_diag import ESTABLISHED, LISTEN
 
+__all__ = ["ESTABLISHED", "LISTEN", "MOST_PEERS", "Peer", "clients", "peers", "plain", "read_hex"]
+
+MOST_PEERS: Final = 4096
 Peer = IPv4Address | IPv6Address
 
 
@@ -59,29 +52,9 @@ def _dump(family: int, port: int) -> Iterator[Peer]:
 
 
 def _sockets(family: int, port: int, state: int) -> Iterator[tuple[int, Peer]]:
-    """Local port and remote address of each socket in a state; `port` 0 stands for every one."""
-    asked = _ASKED.pack(family, socket.IPPROTO_TCP, 0, 1 << state, port.to_bytes(2, "big"))
-    size = 4 if family == socket.AF_INET else 16
-    count = 0
-    with socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, _NETLINK_SOCK_DIAG) as netlink:
-        netlink.settimeout(1)
-        netlink.send(_HEADER.pack(_HEADER.size + len(asked), _SOCK_DIAG_BY_FAMILY, _REQUEST_DUMP, 1, 0) + asked)
-        while True:
-            for kind, message in _messages(netlink.recv(65536)):
-                if kind == _ERROR:
-                    raise OSError(-struct.unpack_from("=i", message, _HEADER.size)[0], "sock_diag refused")
-                if kind == _DONE or count == MOST_PEERS:
-                    return
-                count += 1
-                yield int.from_bytes(message[_LOCAL : _LOCAL + 2], "big"), ipaddress.ip_address(message[_REMOTE : _REMOTE + size])
-
-
-def _messages(data: bytes) -> Iterator[tuple[int, bytes]]:
-    start = 0
-    while start + _HEADER.size <= len(data):
-        length, kind, *_ = _HEADER.unpack_from(data, start)
-        yield kind, data[start : start + length]
-        start += max((length + 3) & ~3, _HEADER.size)
+    """Local port and remote address of each socket in a state, of 4,096 at most; `port` 0 stands for every one."""
+    for one in islice(inet_diag.dump(family, (state,), port), MOST_PEERS):
+        yield one.port, ipaddress.ip_address(one.peer)
 
 
 def _listed(port: int) -> Iterator[Peer]:

@@ -16,11 +16,11 @@ from functools import lru_cache
 from ipaddress import IPv4Address, IPv6Address
 from typing import Any, Final, NamedTuple
 
+from agent.kernel.netlink import Refused
+from agent.kernel.netlink_format import Write, element, interval, settings
 from agent.schema import spell
 from agent.systems.intervals import Piece, disjoint
 from agent.systems.meter import Meter
-from agent.systems.netlink import Refused
-from agent.systems.netlink_format import Write, element, interval, settings
 from agent.systems.reading import Reading, Strip
 from agent.systems.ruleset import PORT, SETS, TABLE, Layout, Place, asked, group
 from agent.systems.wishes import Wish

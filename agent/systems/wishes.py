@@ -15,7 +15,7 @@ from agent.schema import Address, spoken
 from agent.systems.meter import HIGHEST, MOST_PORTS, Meter
 from agent.systems.ruleset import Place, places
 
-Per = Literal["source", "all"]
+Per = Literal["source", "all", "again"]
 _WIDEST: Final = {4: 8, 6: 19}
 """The shortest prefix that may be blocked. The guard's limits are tighter; this is the last line."""
 

@@ -11,9 +11,9 @@ import pytest
 
 from actions.rate_limit import RateLimit
 from agent.action import CannotReach, typed
+from agent.kernel.netlink import Netlink
 from agent.schema import Ttl
 from agent.systems.firewall import Firewall
-from agent.systems.netlink import Netlink
 from tests.contract import ActionContract, Systems
 from tests.network import Network, ruleset, seen
 

@@ -14,9 +14,9 @@ from collections import Counter
 from pathlib import Path
 from typing import Final
 
+from agent.kernel.netlink import Netlink
+from agent.kernel.netlink_format import Write, element, settings
 from agent.streams.inotify import Wake
-from agent.systems.netlink import Netlink
-from agent.systems.netlink_format import Write, element, settings
 
 _FAILED: Final = re.compile(rb"Failed password for [^\n]* from ([\d.]+) port \d+ ssh2")
 _RULES: Final = """

@@ -17,8 +17,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import Final, Self, TypeVar
 
-from agent.systems.netlink import NETLINK_NETFILTER
-from agent.systems.netlink_format import messages, name_in
+from agent.kernel.netlink import NETLINK_NETFILTER
+from agent.kernel.netlink_format import messages, name_in
 from tests.running import wait_for
 
 T = TypeVar("T")

@@ -11,6 +11,7 @@ import pytest
 from actions.block_egress import BlockEgress
 from actions.block_ip import BlockIp
 from actions.rate_limit import RateLimit
+from actions.syn_protect import SynProtect
 from agent.action import spelled
 from agent.schema import Ttl, address
 from agent.systems.firewall import Firewall
@@ -29,6 +30,7 @@ ACTIONS = [
     RateLimit(5, HOUR, ip=address("203.0.113.7")),
     RateLimit(5, HOUR, ports=(8080, 22022)),
     RateLimit(5, HOUR, ports=(8080,), per="all"),
+    SynProtect((443, 8080), HOUR),
 ]
 
 

@@ -10,9 +10,9 @@ from collections.abc import Iterator
 
 import pytest
 
+from agent.kernel.netlink import Netlink, Refused
+from agent.kernel.netlink_format import Write, element, interval, settings
 from agent.systems.firewall_events import Foreign, listen
-from agent.systems.netlink import Netlink, Refused
-from agent.systems.netlink_format import Write, element, interval, settings
 from tests.needs import need_root
 from tests.network import nft
 

@@ -17,7 +17,7 @@ from contextlib import suppress
 from typing import Final
 
 from agent.action import CannotReach
-from agent.systems.netlink_format import (
+from agent.kernel.netlink_format import (
     HEADER,
     NESTED,
     NUMBER,
