@@ -1,7 +1,7 @@
 """Falco's alerts, from its file with one JSON object a line.
 
-In falco.yaml: `json_output: true`, and `file_output: {enabled: true, filename: /var/log/falco.json}`. Read the file rather than
-having Falco send: it tries an HTTP address once, and what nobody took is gone.
+In falco.yaml: `json_output: true`, and `file_output: {enabled: true, filename: /var/log/falco.json}`. On the same host read the
+file rather than having Falco send (agent/senders/falco.py): what nobody took is gone.
 
 Which rule, container and process it was comes from the kernel; the texts (command lines, file names) are those of whoever ran
 the process. Falco puts into `output_fields` what the rule's output names, and nothing else, so that any field may be missing;
@@ -14,11 +14,12 @@ itself was not run.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from hashlib import sha1
 from typing import Any, Final
 
 from agent.event import Kind, Value
 from agent.schema import canonical
-from agent.streams.json_line import loaded, text_at
+from agent.streams.json_line import loaded, part_at, text_at
 from agent.streams.parser import Said, parser
 from agent.streams.syslog import exact_time
 
@@ -41,8 +42,12 @@ ALERT: Final = Kind(
         "fd.name": "text",
         "src.ip": "address",
         "dst.ip": "address",
+        "hostname": "text",
+        "fingerprint": "text",
     },
 )
+"""`hostname` is where Falco ran; a container of another host is none of ours. `fingerprint` is the same where rule, host,
+container, program and file are: Falco tells each time it happens."""
 
 _MOST: Final = 300
 """Characters of a text that an event keeps."""
@@ -66,20 +71,38 @@ class Falco:
     def read(self, text: str) -> Said | None:
         """One line."""
         alert = loaded(text)
-        seen, rule, priority = alert.get("output_fields"), text_at(alert, "rule", _MOST), text_at(alert, "priority", _MOST)
-        if not isinstance(seen, dict) or not rule or not priority:
-            return None
-        container, tags = _known(seen, "container.id"), alert.get("tags")
-        fields: dict[str, Value] = {
-            "rule": rule,
-            "priority": priority,
-            "user": _known(seen, "user.name"),
-            "container.id": "" if container == "host" else container,
-            "tags": " ".join(map(str, tags))[:_MOST] if isinstance(tags, list) else "",
-        }
-        fields |= {name: known for name in _TEXTS if (known := _known(seen, name))}
-        fields |= {ours: ip for theirs, ours in _ADDRESSES.items() if (ip := canonical(_known(seen, theirs)))}
-        return Said(ALERT.name, fields, exact_time(text_at(alert, "time", 40)))
+        return said(alert) if isinstance(alert.get("output_fields"), dict) else None
+
+
+def said(alert: Mapping[str, Any]) -> Said | None:
+    """One alert, from a line of the file or as Falco sends it; None where it names no rule and priority."""
+    rule, priority = text_at(alert, "rule", _MOST), text_at(alert, "priority", _MOST)
+    if not rule or not priority:
+        return None
+    seen = part_at(alert, "output_fields")
+    container, hostname = _known(seen, "container.id"), text_at(alert, "hostname", _MOST)
+    fields: dict[str, Value] = {
+        "rule": rule,
+        "priority": priority,
+        "user": _known(seen, "user.name"),
+        "container.id": "" if container == "host" else container,
+        "tags": _tags(alert.get("tags")),
+    }
+    fields |= {"hostname": hostname} if hostname else {}
+    fields |= {name: known for name in _TEXTS if (known := _known(seen, name))}
+    fields |= {ours: ip for theirs, ours in _ADDRESSES.items() if (ip := canonical(_known(seen, theirs)))}
+    fields["fingerprint"] = _fingerprint(rule, hostname, container, *(_known(seen, name) for name in ("proc.name", "fd.name")))
+    return Said(ALERT.name, fields, exact_time(text_at(alert, "time", 40)))
+
+
+def _tags(given: Any) -> str:
+    """Those that are texts: what is nested in them must not be walked through."""
+    return " ".join(one for one in given if isinstance(one, str))[:_MOST] if isinstance(given, list) else ""
+
+
+def _fingerprint(*parts: str) -> str:
+    """Sixteen hex digits; no time and no command line is in it, as either would make a repeat another alert."""
+    return sha1("\0".join(parts).encode("utf-8", "surrogatepass"), usedforsecurity=False).hexdigest()[:16]
 
 
 def _known(seen: Mapping[str, Any], name: str) -> str:

@@ -71,8 +71,20 @@ def discover_senders() -> dict[str, type[Any]]:
     return discover(senders, mark="read")
 
 
-def events(said: Iterable[Said], kinds: Iterable[Kind], source: str, seen: float, raw: str = "") -> list[Event]:
-    """What a sender said as events. `raw` is the document, of which each keeps the beginning."""
-    forgeable = {one.name: one.forgeable for one in kinds}
-    raw = raw[:LONGEST_RAW]
-    return [Event(one.kind, seen, one.fields, source, one.ts, raw, forgeable[one.kind]) for one in said for _ in range(one.times)]
+WHOM: Final = frozenset({"src.ip", "dst.ip", "user", "container", "unit"})
+"""Fields that say about whom it is, and so whom a policy may contain."""
+
+
+def events(said: Iterable[Said], sender: Sender, source: str, seen: float, raw: str = "") -> list[Event]:
+    """What a sender said as events. `raw` is the document, of which each keeps the beginning.
+
+    The sender is known, and yet who wrote a label is not: where one of them says about whom it is, by `fields` of agent.yaml,
+    the event is forgeable, and alone moves only what is mild.
+    """
+    forgeable = {one.name: one.forgeable for one in sender.kinds}
+    taken, raw = WHOM & set(getattr(sender, "fields", ())), raw[:LONGEST_RAW]
+    return [
+        Event(one.kind, seen, one.fields, source, one.ts, raw, forgeable[one.kind] or not taken.isdisjoint(one.fields))
+        for one in said
+        for _ in range(one.times)
+    ]
