@@ -70,32 +70,34 @@ class Nginx:
 
     def read(self, text: str) -> Said | None:
         """One line, in either format."""
-        return _read_json(text) if text.startswith("{") else _read_combined(text)
+        return _read_json(text) if text.startswith("{") else combined(text, text)
 
     def tally(self, chunk: bytes) -> Tally:
         """Requests of a chunk by client, site and status, with the time of its first and last line."""
         first = chunk[: chunk.find(b"\n")]
         last = chunk[chunk.rfind(b"\n", 0, -1) + 1 :].rstrip(b"\n")
-        hits = _count_json(chunk) if first.startswith(b"{") else _count_combined(chunk)
-        return Tally(hits, _time_of(first), _time_of(last))
+        hits = _count_json(chunk) if first.startswith(b"{") else count_combined(chunk)
+        return Tally(hits, time_of(first), time_of(last))
 
 
 # The combined format ----------------------------------------------------------------------------------------------------
 
 
-def _read_combined(text: str) -> Said | None:
-    head, _, asked = text.partition('"')
-    named, bracket, stamp = head.rpartition("[")
-    found, ip = _COMBINED.match(asked), canonical(named.partition(" ")[0][:_LONGEST_ADDRESS])
+def combined(text: str, bare: str) -> Said | None:
+    """One line. `bare` is the same, as long, without quotes inside a value: where they are, its parts end."""
+    begin = bare.find('"')
+    named, bracket, stamp = text[: max(0, begin)].rpartition("[")
+    found, ip = _COMBINED.match(bare, begin + 1), canonical(named.partition(" ")[0][:_LONGEST_ADDRESS])
     if found is None or ip is None or not bracket or not stamp.endswith("] ") or len(stamp) > _LONGEST_TIME:
         return None
+    parts = {name: None if found[name] is None else text[found.start(name) : found.end(name)] for name in found.groupdict()}
     fields: dict[str, Value] = {
         "src.ip": ip,
-        **_request(found["request"]),
+        **_request(str(parts["request"])),
         "status": int(found["status"]),
         "bytes": 0 if found["bytes"] == "-" else int(found["bytes"]),
-        "referer": _text(found["referer"]),
-        "agent": _text(found["agent"]),
+        "referer": _text(parts["referer"]),
+        "agent": _text(parts["agent"]),
     }
     return Said(REQUEST.name, fields, local_time(stamp[:-2]))
 
@@ -172,7 +174,8 @@ def _json_time(line: Mapping[str, Any]) -> float:
 # Counting whole chunks --------------------------------------------------------------------------------------------------
 
 
-def _count_combined(chunk: bytes) -> Counter[Hit]:
+def count_combined(chunk: bytes) -> Counter[Hit]:
+    """How often each client got each status."""
     return Counter((ip, b"", status) for ip, status in _COUNT_COMBINED.findall(chunk))
 
 
@@ -192,7 +195,8 @@ def _hit(line: bytes) -> Hit:
     return ip, host, status
 
 
-def _time_of(line: bytes) -> float:
+def time_of(line: bytes) -> float:
+    """When a line says it was written; 0 where that is no time."""
     if not line.startswith(b"{"):
         stamp = _TIME.search(line[:512].decode("utf-8", "replace"))
         return local_time(stamp[0]) if stamp else 0.0

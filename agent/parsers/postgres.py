@@ -2,7 +2,8 @@
 
 Needs `logging_collector = on` and `log_destination = jsonlog` (PostgreSQL 15 and newer), a `log_filename` without the date in
 it, as one file is followed (`postgresql.log` makes `postgresql.json`), and `log_file_mode = 0640` for the agent to read it.
-Debian's own log lines hold neither the SQLSTATE nor the client's address, so nothing can be made of them: they are left alone.
+The same entries as CSV are for `postgres_csv`, plain lines with the client's address for `postgres_stderr`. Debian's own lines
+have neither that nor the SQLSTATE, so nothing can be made of them: they are left alone.
 
 A line is one JSON object, and every text in it is escaped: no user name can bring a key of its own. What decides is the
 SQLSTATE and the severity, since messages are translated. Anybody with a login can raise an error with any SQLSTATE and text
@@ -23,7 +24,7 @@ from agent.event import Kind, Value
 from agent.schema import canonical
 from agent.streams.json_line import loaded, text_at
 from agent.streams.parser import Said, parser
-from agent.streams.syslog import exact_time
+from agent.streams.syslog import zoned_time
 
 AUTH_FAILURE: Final = Kind(
     "postgres.auth.failure",
@@ -90,10 +91,14 @@ class Postgres:
         head, cut, _ = text.partition(',"statement":"')
         if len(head) > _LONGEST_HEAD:
             return None
-        line = loaded(f"{head}}}" if cut else head)
-        severity, sqlstate = text_at(line, "error_severity"), text_at(line, "state_code")
-        said = _read(line, severity, sqlstate) if _is_the_servers_own(line) else None
-        return said and said._replace(ts=_time(text_at(line, "timestamp")))
+        return entry(loaded(f"{head}}}" if cut else head))
+
+
+def entry(line: Mapping[str, Any]) -> Said | None:
+    """What one entry of the log means, with its parts under the names that they have in the JSON log."""
+    severity, sqlstate = text_at(line, "error_severity"), text_at(line, "state_code")
+    said = _read(line, severity, sqlstate) if _is_the_servers_own(line) else None
+    return said and said._replace(ts=zoned_time(text_at(line, "timestamp", 60)))
 
 
 def _read(line: Mapping[str, Any], severity: str, sqlstate: str) -> Said | None:
@@ -148,9 +153,3 @@ def _killed(line: Mapping[str, Any], message: str) -> Said | None:
     if found is None or text_at(line, "backend_type") != "postmaster":
         return None
     return Said(PANIC.name, {"severity": "LOG", "sqlstate": "", "signal": int(found[1]), "message": message[:_MOST]})
-
-
-def _time(stamp: str) -> float:
-    """'2026-11-23 06:00:01.123 UTC'; 0 for other zones, whose short names (IST, CST) mean several."""
-    when, _, zone = stamp.rpartition(" ")
-    return exact_time(f"{when}+00:00") if zone in ("UTC", "GMT") else 0.0

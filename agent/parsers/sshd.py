@@ -54,6 +54,8 @@ PROBE: Final = Kind(
     forgeable=True,
 )
 
+_INVALID_USER: Final = "invalid user"
+_WRONG: Final = "wrong secret"
 _MOST_REPEATS: Final = 100
 _FROM: Final = r"(?P<user>.*) from (?P<ip>[\dA-Fa-f:.]{2,45})"
 _PORT: Final = r" port (?P<port>\d{1,5})"
@@ -63,6 +65,7 @@ _REPEATED: Final = re.compile(r"message repeated (\d{1,4}) times: \[ (.*)\]")
 _FOR: Final = rf"(?:Failed|Accepted) (?P<method>\S+) for (?P<invalid>invalid user )?{_FROM}{_PORT} ssh2"
 _TRIED: Final = re.compile(rf"{_FOR}{_END}")
 _TRIED_BY_KEY: Final = re.compile(rf"{_FOR}(?:: .*)?")
+_TRIES: Final = ("Failed ", "Accepted ")
 _BY_KEY: Final = ("Failed publickey ", "Failed hostbased ", "Accepted publickey ", "Accepted hostbased ")
 _CUT: Final = 500
 """Characters; what is so long has lost its end on the way to syslog. Names, cut at 100 bytes, do not make a message so long."""
@@ -89,6 +92,8 @@ class Sshd:
 
     def read(self, text: str) -> Said | None:
         """One message without its syslog head."""
+        if text.startswith(_TRIES) and len(text) < _CUT:  # nearly every line of an attack
+            return _tried(text)
         repeated = _REPEATED.fullmatch(text) if text.startswith("message ") else None  # rsyslog's $RepeatedMsgReduction
         if repeated is None:
             return _read(text)
@@ -101,7 +106,7 @@ def _read(text: str) -> Said | None:
     if len(text) > _CUT or (len(text) == _CUT and not text.startswith(_BY_KEY)):
         return None
     if word in ("Failed", "Accepted"):
-        return _tried(text, word)
+        return _tried(text)
     if word == "Invalid":
         return _said(INVALID_USER, _INVALID.fullmatch(text), reason="unknown")
     if word == "User":
@@ -114,15 +119,23 @@ def _read(text: str) -> Said | None:
     return _said(PROBE, _TOO_MANY.fullmatch(text), method="", reason="too many attempts")
 
 
-def _tried(text: str, word: str) -> Said | None:
+def _tried(text: str) -> Said | None:
+    """A password or a key that was tried. It is flat, because an attack is made of these."""
     found = _by_key(text) if text.startswith(_BY_KEY) else _TRIED.fullmatch(text)
     if found is None:
         return None
-    if word == "Accepted":
-        return _said(SUCCESS, found)
-    if found["method"] in ("publickey", "none", "keyboard-interactive/pam"):
-        return _said(PROBE, found, reason="refused")
-    return _said(FAILURE, found, reason=_why(found))
+    method, invalid, user, address, port = found.group("method", "invalid", "user", "ip", "port")
+    ip = canonical(address)
+    if ip is None:
+        return None
+    fields: dict[str, Value] = {"src.ip": ip, "user": user, "port": int(port), "method": method}
+    if text.startswith("A"):
+        return Said(SUCCESS.name, fields)
+    if method in ("publickey", "none", "keyboard-interactive/pam"):
+        fields["reason"] = "refused"
+        return Said(PROBE.name, fields)
+    fields["reason"] = _INVALID_USER if invalid else _WRONG
+    return Said(FAILURE.name, fields)
 
 
 def _by_key(text: str) -> re.Match[str] | None:
@@ -131,7 +144,7 @@ def _by_key(text: str) -> re.Match[str] | None:
 
 
 def _why(found: re.Match[str] | None) -> str:
-    return "invalid user" if found and found["invalid"] else "wrong secret"
+    return _INVALID_USER if found and found["invalid"] else _WRONG
 
 
 def _said(kind: Kind, found: re.Match[str] | None, **more: str) -> Said | None:

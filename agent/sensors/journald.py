@@ -2,9 +2,10 @@
 
 Any local user can log as `sshd` (`logger -t sshd …`), so SYSLOG_IDENTIFIER is never asked. A message is attributed by fields
 that journald takes from the kernel (systemd.journal-fields(7), "Trusted Journal Fields"): the process's name together with
-root's uid, or, where users run the program themselves as with sudo, with the path of a program that is setuid root. What came in
-on a service's standard output is never believed: journald makes an entry of each line there, and `sshd -e` writes a newline in a
-user's name as it is. Nor are the fields of a journal that another machine sent; its events are forgeable.
+root's uid, or, where users run the program themselves as with sudo, with the path of a program that is setuid root; or by its
+unit where a service's processes run as users of their own (nginx, Postfix, Dovecot). What came in on a service's standard
+output is never believed: journald makes an entry of each line there, and `sshd -e` writes a newline in a user's name as it is.
+Nor are the fields of a journal that another machine sent; its events are forgeable.
 
 Facts (systemd 252): `--lines=0` with a match loses the first entries, so the first start takes the last entry's cursor and
 goes on after it. Fields over 4 KiB are null without `--all`, and a MESSAGE that is no UTF-8 is a list of numbers.
@@ -26,10 +27,12 @@ from typing import Any, Final
 
 from agent.action import CannotReach
 from agent.event import Event
+from agent.fail2ban import filters as fail2ban
+from agent.fail2ban import journal
 from agent.streams.parser import LONGEST_RAW, Parser, discover_parsers
 from agent.streams.sensor import Backoff, Deliver, Outlet, sensor
 
-_FIELDS: Final = "MESSAGE,_COMM,_UID,_EXE,_TRANSPORT"
+_FIELDS: Final = "MESSAGE,_COMM,_UID,_EXE,_TRANSPORT,_SYSTEMD_UNIT"
 _WHOLE: Final = ("syslog", "journal")
 """The transports that carry one message as one entry, whatever is in it."""
 _LONGEST_ENTRY: Final = 64 << 10
@@ -43,13 +46,21 @@ _TOLD: Final = 30.0
 
 @sensor
 class Journald:
-    """Messages of the journal, for the programs that the parsers read. `directory` reads other journal files than the host's."""
+    """Messages of the journal, for the programs that the parsers read. `directory` reads other journal files than the host's.
 
-    parsers: tuple[str, ...]
+    `filters` are fail2ban's, as they stand in `filters_dir`; their `journalmatch` says what they read: agent/fail2ban/journal.py.
+    """
+
+    parsers: tuple[str, ...] = ()
     directory: str = ""
+    filters: tuple[str, ...] = ()
+    filters_dir: str = fail2ban.WHERE
 
     def __post_init__(self) -> None:
         known = discover_parsers()
+        if not self.parsers and not self.filters:
+            raise ValueError("nothing reads the journal; write parsers: [sshd], or filters: [sshd] for those of fail2ban")
+        journal.usable(self.filters, self.filters_dir)
         for name in self.parsers:
             if name not in known or not known[name].programs:
                 fit = ", ".join(one for one, it in known.items() if it.programs)
@@ -66,11 +77,12 @@ class Journald:
         used = [known[name] for name in self.parsers]
         used = [one for one in used if wanted is None or any(kind.name in wanted for kind in one.kinds)]
         outlet = Outlet(self.source, deliver)
-        while not used:
+        filters = journal.Journal(self.filters, self.filters_dir, self.source, wanted)
+        while not used and not filters:
             outlet.tell(ok=True, say="no policy names anything of the journal")
             if stop.wait(_TOLD):
                 return
-        reading = _Reading(used, self.directory, outlet, position or "")
+        reading = _Reading(used, self.directory, outlet, position or "", filters)
         backoff = Backoff()
         while not stop.is_set():
             started = time.monotonic()
@@ -78,13 +90,18 @@ class Journald:
             if time.monotonic() - started > _LIVED:
                 backoff.reset()
             backoff.wait(stop)
+        filters.close()
 
 
 class _Reading:
     """One run: what is asked of journalctl, how far we are, and where the events go."""
 
-    def __init__(self, parsers: Sequence[Parser], directory: str, outlet: Outlet, position: str) -> None:
+    def __init__(
+        self, parsers: Sequence[Parser], directory: str, outlet: Outlet, position: str, filters: journal.Journal
+    ) -> None:
+        self._filters = filters
         self._by_program = {program: one for one in parsers for program in one.programs}
+        self._by_unit = {unit: one for one in parsers for unit in one.units}
         where = [f"--directory={directory}"] if directory else []
         self._command = ["journalctl", "--no-pager", "--output=json", *where]
         self._outlet, self._position = outlet, position
@@ -125,7 +142,10 @@ class _Reading:
     def _follow(self) -> subprocess.Popen[bytes]:
         after = [f"--after-cursor={self._position}"] if self._position else []
         only = [f"_COMM={program}" for program in self._by_program]
-        command = [*self._command, "--follow", "--lines=all", "--all", f"--output-fields={_FIELDS}", *after, *only]
+        only += ["+", *(f"_SYSTEMD_UNIT={unit}" for unit in self._by_unit)] if self._by_unit else []
+        only += ["+", *self._filters.words] if only and self._filters else self._filters.words
+        fields = ",".join([_FIELDS, *self._filters.fields])
+        command = [*self._command, "--follow", "--lines=all", "--all", f"--output-fields={fields}", *after, *only]
         self._rest, self._skipping = b"", False
         return subprocess.Popen(
             command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=_environment()
@@ -145,6 +165,7 @@ class _Reading:
                 return False
             self._take(data)
         say = f"journalctl says: {self._trouble}" if self._trouble else "reads the journal"
+        say += f"; {skipped}" if (skipped := self._filters.trouble()) else ""
         self._outlet.tell(ok=not self._trouble, say=say)
         return child.poll() is None or bool(ready)
 
@@ -159,16 +180,19 @@ class _Reading:
         for line in lines:
             entry = _loaded(line) if len(line) <= _LONGEST_ENTRY else {}
             events += self._events(entry, seen)
+            events += self._filters.events(entry, _text(entry.get("MESSAGE")), seen) if self._filters else ()
             self._position = str(entry.get("__CURSOR", self._position))
         self._outlet.send(events, self._position, lines=len(lines), size=len(data))
 
     def _events(self, entry: Mapping[str, Any], seen: float) -> list[Event]:
-        program, uid, exe = entry.get("_COMM"), entry.get("_UID"), entry.get("_EXE")
-        one = self._by_program.get(program) if isinstance(program, str) and entry.get("_TRANSPORT") in _WHOLE else None
+        program, uid, exe, unit = (entry.get(name) for name in ("_COMM", "_UID", "_EXE", "_SYSTEMD_UNIT"))
         by_root = uid == "0"
         by_user = isinstance(exe, str) and exe.rpartition("/")[2] == program and _is_setuid_root(exe)
+        one = self._by_unit.get(unit) if isinstance(unit, str) else None
+        if one is None and isinstance(program, str) and (by_root or by_user):
+            one = self._by_program.get(program)
         text = _text(entry.get("MESSAGE"))
-        if one is None or not (by_root or by_user) or len(text) > one.longest:
+        if one is None or entry.get("_TRANSPORT") not in _WHOLE or len(text) > one.longest:
             return []
         said = one.read(text)
         if said is None:

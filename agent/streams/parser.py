@@ -18,12 +18,15 @@ from operator import itemgetter
 from typing import Any, ClassVar, Final, NamedTuple, Protocol, TypeVar
 
 from agent.event import Event, Kind, Value
+from agent.streams.join import Join
 from agent.streams.rates import MEASURED, Meter, Tally
-from agent.streams.syslog import split
+from agent.streams.syslog import HEAD, time_of
 
 LONGEST_RAW = 4096
 """Characters of a line that an event keeps."""
 _BEGIN: Final = re.compile(rb"^[^\n]", re.MULTILINE)
+_new: Final = tuple.__new__
+"""A named tuple without the call of its own __new__, which would cost as much again."""
 
 
 class Said(NamedTuple):
@@ -43,6 +46,8 @@ class Parser(Protocol):
         hint: matches inside each line that may mean something; it begins with a literal, which makes the search run at
             memory speed. None: every line means something.
         longest: bytes of a line; longer ones are not looked at, so that no line costs more than 5 ms.
+        join: which lines make one record, where a line alone does not; `read` gets the whole record.
+        units: systemd's units whose own messages in the journal are believed, whoever they run as; see agent/sensors/journald.py.
         tally: counts requests in a chunk of whole lines, for programs whose rates matter more than their single lines.
     """
 
@@ -51,6 +56,8 @@ class Parser(Protocol):
     programs: ClassVar[tuple[str, ...]]
     hint: ClassVar[re.Pattern[bytes] | None]
     longest: ClassVar[int]
+    join: ClassVar[Join | None]
+    units: ClassVar[tuple[str, ...]]
     tally: Callable[[bytes], Tally] | None
 
     def read(self, text: str) -> Said | None:
@@ -58,11 +65,25 @@ class Parser(Protocol):
         ...
 
 
+class Scanner(Protocol):
+    """Reads chunks by itself, and may remember what it read: agent/fail2ban/reading.py."""
+
+    def found(self, chunk: bytes, seen: float) -> list[tuple[int, Event]]:
+        """The events of a chunk of whole lines, each with the place of its line."""
+        ...
+
+
 T = TypeVar("T", bound=type)
 
 
 def parser(
-    *, kinds: tuple[Kind, ...], programs: tuple[str, ...] = (), hint: bytes = b"", longest: int = 4096
+    *,
+    kinds: tuple[Kind, ...],
+    programs: tuple[str, ...] = (),
+    hint: bytes = b"",
+    longest: int = 4096,
+    join: Join | None = None,
+    units: tuple[str, ...] = (),
 ) -> Callable[[T], T]:
     """Declare the one parser of a file under agent/parsers/. What the words mean stands in `Parser`."""
 
@@ -72,6 +93,7 @@ def parser(
         made: Any = cls
         made.name, made.kinds, made.programs = cls.__module__.rpartition(".")[2], kinds, programs
         made.hint, made.longest, made.tally = re.compile(hint) if hint else None, longest, getattr(cls, "tally", None)
+        made.join, made.units = join, units
         return typing.cast("T", made)
 
     return declare
@@ -98,6 +120,7 @@ class Scan:
     source: str
     readers: tuple[Parser, ...]
     meters: tuple[tuple[Callable[[bytes], Tally], Meter], ...]
+    beside: tuple[Scanner, ...] = ()
 
     @classmethod
     def of(cls, parsers: Sequence[Parser], source: str, wanted: frozenset[str] | None = None, every: float = 5.0) -> Scan:
@@ -115,7 +138,9 @@ class Scan:
         found: list[tuple[int, Event]] = []
         for one in self.readers:
             self._read(one, chunk, seen, found)
-        if len(self.readers) > 1:
+        for other in self.beside:
+            found += other.found(chunk, seen)
+        if len(self.readers) + len(self.beside) > 1:
             found.sort(key=itemgetter(0))
         return [event for _, event in found]
 
@@ -125,11 +150,11 @@ class Scan:
 
     def _read(self, one: Parser, chunk: bytes, seen: float, found: list[tuple[int, Event]]) -> None:
         """One parser's events with the places of their lines. This runs for every line of an attack, and so it is flat."""
-        programs, longest, read, source = one.programs, one.longest, one.read, self.source
+        programs, longest, read, source, match_head = one.programs, one.longest, one.read, self.source, HEAD.match
         sure = (
             frozenset() if programs else frozenset(kind.name for kind in one.kinds if not kind.forgeable)
         )  # anybody logs to syslog
-        for start, end in _lines(one.hint, chunk):
+        for start, end in _lines(one.hint, chunk) if one.join is None else _records(one.join, one.hint, chunk):
             # A writer without O_APPEND leaves a hole of NULs before its next line when its file is truncated.
             bare = chunk[start:end].lstrip(b"\0")
             if len(bare) > longest:
@@ -137,26 +162,35 @@ class Scan:
             text = line = bare.decode("utf-8", "replace")
             ts = 0.0
             if programs:
-                header = split(line, seen)
-                if header is None or header[1] not in programs:
+                head = match_head(line)
+                if head is None or head[3] not in programs:
                     continue
-                ts, _, text = header
+                ts, text = time_of(head, seen), line[head.end() :]
             said = read(text)
             if said is not None:
                 kind, fields, own, times = said
-                event = Event(kind, seen, fields, source, own or ts, line[:LONGEST_RAW], kind not in sure)
-                found += [(start, event)] * times
+                event = _new(Event, (kind, seen, fields, source, own or ts, line[:LONGEST_RAW], kind not in sure))
+                if times == 1:
+                    found.append((start, event))
+                else:
+                    found += [(start, event)] * times
+
+
+def _records(join: Join, hint: re.Pattern[bytes] | None, chunk: bytes) -> Iterable[tuple[int, int]]:
+    """Start and end of each record that the hint is found in."""
+    return ((start, end) for start, end in join.records(chunk) if hint is None or hint.search(chunk, start, end))
 
 
 def _lines(hint: re.Pattern[bytes] | None, chunk: bytes) -> Iterable[tuple[int, int]]:
     """Start and end of each line that the hint is found in, without its newline."""
     end = -1
-    hits = hint.finditer(chunk) if hint else _BEGIN.finditer(chunk)
-    for hit in hits:
-        if hit.start() < end:  # one line, several hits
+    rfind, find = chunk.rfind, chunk.find
+    for hit in hint.finditer(chunk) if hint else _BEGIN.finditer(chunk):
+        at = hit.start()
+        if at < end:  # one line, several hits
             continue
-        start = chunk.rfind(b"\n", 0, hit.start()) + 1
-        end = chunk.find(b"\n", hit.start())
+        start = rfind(b"\n", 0, at) + 1
+        end = find(b"\n", at)
         if end < 0:
             end = len(chunk)
         yield start, end

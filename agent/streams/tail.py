@@ -15,11 +15,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
+from agent.streams.join import CUT, Join
+
+__all__ = ["CUT", "LONGEST_LINE", "TURN", "Opened", "Place", "digest_of"]
+
 TURN: Final = 256 << 10
 """Bytes that one turn reads of one file."""
 LONGEST_LINE: Final = 64 << 10
-CUT: Final = b" [cut]\n"
-"""What a line ends with that was too long or never ended; so it fits no pattern that is read from the right."""
 
 _HEAD: Final = 256
 _PARTIAL: Final = 5.0
@@ -36,6 +38,7 @@ class Place:
     digest: str
     mtime: float
     cut: bool = False
+    inside: bool = False
 
     def fits(self, opened: Opened) -> bool:
         """True if the file begins as it did and holds at least what was read of it."""
@@ -44,7 +47,10 @@ class Place:
 
 @dataclass
 class Opened:
-    """One file being read. `cut`: the rest of the current line is skipped."""
+    """One file being read. `cut`: the rest of the current line is skipped; `inside`: that of the current record.
+
+    `join` says which lines make a record, where a line alone does not.
+    """
 
     fd: int
     dev: int
@@ -54,10 +60,12 @@ class Opened:
     head: bytes = b""
     mtime: float = 0.0
     grown: float = field(default_factory=time.monotonic)
+    join: Join | None = None
+    inside: bool = False
     _partial: tuple[int, float] = (-1, 0.0)
 
     @classmethod
-    def at(cls, path: Path) -> Opened:
+    def at(cls, path: Path, join: Join | None = None) -> Opened:
         """Open a regular file.
 
         Raises:
@@ -68,7 +76,7 @@ class Opened:
         if not stat.S_ISREG(state.st_mode):
             os.close(fd)
             raise OSError(errno.EINVAL, "not a regular file")
-        return cls(fd, state.st_dev, state.st_ino, mtime=state.st_mtime)
+        return cls(fd, state.st_dev, state.st_ino, mtime=state.st_mtime, join=join)
 
     def look(self) -> None:
         """Get to know the file's first bytes."""
@@ -76,11 +84,12 @@ class Opened:
 
     def place(self) -> Place:
         """Where reading stopped."""
-        return Place(self.dev, self.ino, self.offset, len(self.head), digest_of(self.head), self.mtime, self.cut)
+        return Place(self.dev, self.ino, self.offset, len(self.head), digest_of(self.head), self.mtime, self.cut, self.inside)
 
     def go_on(self, place: Place) -> None:
         """Read on from where reading stopped, in this file or in its original."""
         self.offset, self.cut, self.head = place.offset, place.cut, self.first(place.head)
+        self.inside = place.inside and self.join is not None
 
     def size(self) -> int:
         """Bytes in the file now."""
@@ -89,6 +98,14 @@ class Opened:
     def first(self, size: int) -> bytes:
         """The file's first bytes."""
         return os.pread(self.fd, size, 0)
+
+    def copies(self, other: Opened) -> bool:
+        """True if this is, as far as it goes, a copy of another file, as long as that one has not been truncated."""
+        size = self.size()
+        head, at = min(size, len(other.head)), max(0, size - _HEAD)
+        if not head or other.size() < size or self.first(head) != other.head[:head]:
+            return False
+        return os.pread(self.fd, size - at, at) == os.pread(other.fd, size - at, at)
 
     def skip_to_end(self) -> None:
         """Leave out what is there; a line that is being written now is left out whole."""
@@ -107,7 +124,8 @@ class Opened:
     def read(self) -> bytes | None:
         """The next whole lines, up to one turn; empty where nothing waits. None: the file holds something else now."""
         while True:
-            data = os.pread(self.fd, TURN, self.offset)
+            waits = min(self.size() - self.offset, TURN)  # a buffer of a whole turn costs more than what is mostly in it
+            data = os.pread(self.fd, waits, self.offset) if waits > 0 else b""
             if self.changed():  # asked after reading: so what was read was still the old content
                 return None
             before = self.offset
@@ -128,25 +146,45 @@ class Opened:
             kept = data.lstrip(b"\0")
             self.offset += len(data) - len(kept)
             return self._lines(kept) if kept else b""
+        if self.inside and self.join:
+            return self._skipped(data, self.join)
         end = data.rfind(b"\n") + 1
+        if end and self.join:
+            end = self._joined(data[:end], self.join)
         if end:
             self.offset += end
             return data[:end]
         if len(data) >= LONGEST_LINE:
-            return self._cut_off(data[:LONGEST_LINE])
+            return self._cut_off(data[:LONGEST_LINE], long=True)
         return self._cut_off(data) if data and self._waited() else b""
 
-    def _cut_off(self, line: bytes) -> bytes:
+    def _joined(self, lines: bytes, join: Join) -> int:
+        """How many bytes are whole records; after the join's patience, what it says of the rest."""
+        return join.whole(lines, late=False) or (join.whole(lines, late=True) if self._waited() else 0)
+
+    def _skipped(self, data: bytes, join: Join) -> bytes:
+        """What stands behind the record that was cut."""
+        skip, ended = join.rest(data)
+        self.offset += skip
+        self.inside = not ended
+        if not skip and len(data) >= LONGEST_LINE:  # no such record goes on like that
+            self.inside, self.cut = False, True
+        return self._lines(data[skip:]) if not self.inside else b""
+
+    def _cut_off(self, line: bytes, *, long: bool = False) -> bytes:
+        """The beginning of what is too long or never ended. Only of what is too long is the record's end looked for."""
+        at = self.join.cut_at(line) if self.join and long else 0
+        self.inside, self.cut = at > 0, at == 0
+        line = line[: at or len(line)]
         self.offset += len(line)
-        self.cut = True
-        return line + CUT
+        return self.join.closed(line) if self.join else line + CUT
 
     def _waited(self) -> bool:
-        """True once the line at this offset has been without its end for 5 s."""
+        """True once the line at this offset has been without its end for 5 s, a record for as long as its join has patience."""
         now = time.monotonic()
         if self._partial[0] != self.offset:
             self._partial = (self.offset, now)
-        return now - self._partial[1] >= _PARTIAL
+        return now - self._partial[1] >= (self.join.patience if self.join else _PARTIAL)
 
 
 def digest_of(head: bytes) -> str:

@@ -98,6 +98,38 @@ def as_json(text: bytes) -> bytes:
     return b"".join(_JSON.get(byte) or (bytes([byte]) if byte >= 32 else b"\\u%04x" % byte) for byte in text)
 
 
+def as_apache(text: bytes) -> bytes:
+    """ap_escape_logitem: as in C, and hex."""
+    return b"".join(_C.get(byte) or (bytes([byte]) if 32 <= byte < 127 else b"\\x%02x" % byte) for byte in text)
+
+
+def as_apache_error(text: bytes) -> bytes:
+    """ap_escape_errorlog_item: the same, but quotes stay."""
+    return as_apache(text).replace(b'\\"', b'"')
+
+
+def as_printable(text: bytes) -> bytes:
+    """Postfix's and Dovecot's way: a question mark for what cannot be printed."""
+    return b"".join(bytes([byte]) if 32 <= byte < 127 else b"?" for byte in text)
+
+
+def as_basic_name(text: bytes) -> bytes:
+    """nginx's error log through rsyslog: a name ends at its colon."""
+    return as_rsyslog(text.partition(b":")[0])
+
+
+def as_csv(text: bytes) -> bytes:
+    """Quotes are doubled and newlines stay; PostgreSQL's names end at a NUL."""
+    return text.partition(b"\0")[0].replace(b'"', b'""')
+
+
+def as_tabbed(text: bytes) -> bytes:
+    """PostgreSQL's plain log: a tab in front of every further line."""
+    return text.partition(b"\0")[0].replace(b"\n", b"\n\t")
+
+
 _JSON: Final = {0x22: b'\\"', 0x5C: b"\\\\", 0x0A: b"\\n", 0x0D: b"\\r", 0x09: b"\\t"}
 _VIS: Final = {0x5C: b"\\\\", 0x0A: b"\\n", 0x0D: b"\\r", 0x09: b"\\t", 0x07: b"\\a", 0x08: b"\\b", 0x0B: b"\\v", 0x0C: b"\\f"}
-_WRITERS: Final = {one.__name__: one for one in (as_sshd, as_rsyslog, as_nginx, as_json)}
+_C: Final = {0x22: b'\\"', 0x5C: b"\\\\", 0x0A: b"\\n", 0x0D: b"\\r", 0x09: b"\\t", 0x08: b"\\b", 0x0B: b"\\v"}
+_OWN: Final = (as_sshd, as_rsyslog, as_nginx, as_json, as_apache, as_apache_error, as_printable, as_basic_name, as_csv, as_tabbed)
+_WRITERS: Final = {one.__name__: one for one in _OWN}

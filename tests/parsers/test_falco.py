@@ -46,6 +46,8 @@ def test_a_shell_in_a_container_says_where_and_who() -> None:
         "proc.cmdline": "sh -lc id",
         "proc.pname": "containerd-shim",
         "user": "root",
+        "hostname": "web1",
+        "fingerprint": "e9476725a7e49087",
     }
     assert event.ts == pytest.approx(1795413601.180672)
 
@@ -80,10 +82,19 @@ def test_every_field_is_one_that_the_kind_declares() -> None:
         '{"output_fields":[],"rule":"x","priority":"Error"}',
         '["output_fields":{}]',
         '{"output_fields":{"a":' + "[" * 30000,
+        '{"output_fields":{},"rule":"x","rule":"y","priority":"Error"}',
     ],
 )
 def test_what_is_no_alert_gives_nothing(line: str) -> None:
     assert scanned(line) == []
+
+
+def test_tags_that_are_no_texts_are_left_out() -> None:
+    line = {"output_fields": {}, "rule": "x", "priority": "Error", "tags": ["a", ["[" * 9], {"b": 1}, None, 7, "c"]}
+
+    (event,) = scanned(json.dumps(line))
+
+    assert event.fields["tags"] == "a c"
 
 
 @given(st.recursive(st.none() | st.text(max_size=5) | st.integers(), lambda inner: st.lists(inner, max_size=2), max_leaves=4))

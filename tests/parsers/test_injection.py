@@ -94,6 +94,7 @@ _PIECES = [
     ],
     *[b" ; ", b"COMMAND=", b"USER=root", b"TTY=", b" : ", b"eve : ", b"(command continued) ", b" - - [", b'" 200 1 "-" "x"'],
     *[b"\n", b"\r", b"\0", b"\x1b[2K\x07\x08", b"\xff", b"\xed\xa0\x80", b"\xe2\x80\xa8", b"\xc2\x85", b"\x0c", b"\xef\xbb\xbf"],
+    b"\n2026-11-23 06:00:01.1 UTC,x,y,1,6.6.6.6:1,z,1,a,b,3/1,0,FATAL,28P01,m,,,,,,s,,,,\n",
     *[b"auth/userpass/login/x", b"* permission denied", b"\\x22", b"\\u0022", b"%0a", b" ", b"x" * 50, b"203.0.113.99"],
 ]
 TEXTS = st.one_of(

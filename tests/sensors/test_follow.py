@@ -350,3 +350,67 @@ def test_content_that_came_and_went_in_a_file_last_seen_empty_is_read(log: Path,
     add(log, "two\n")
 
     assert everything(follower) == "one\ntwo\n"
+
+
+# Copies whose original is not truncated yet -------------------------------------------------------------------------------
+
+
+def rotated_unseen(log: Path) -> None:
+    """One is read and renamed, two and three are in a file that nobody has looked at."""
+    log.rename(log.with_name("app.log.2"))
+    add(log, "two\nthree\n")
+
+
+@pytest.mark.parametrize("copied", ["", "tw", "two\n", "two\nthree\n"])
+@pytest.mark.parametrize("live", [True, False])
+def test_a_copy_that_is_being_made_of_a_file_nobody_knows_is_not_read_beside_it(
+    log: Path, follower: Follower, live: bool, copied: str
+) -> None:
+    add(log, "one\n")
+    follower.start(None, from_start=True)
+    assert everything(follower) == "one\n"
+    rotated_unseen(log)
+    copy = log.with_name("app.log.1")
+    add(copy, copied)
+
+    reading = follower if live else restarted(log, follower.position)
+    before = everything(reading)
+    add(copy, "two\nthree\n"[len(copied) :])
+    again = everything(reading)
+    add(log, "four\n")
+    add(copy, "four\n")
+    os.truncate(log, 0)
+    add(log, "five\n")
+
+    assert (before, again, everything(reading)) == ("two\nthree\n", "", "four\nfive\n")
+
+
+def test_a_second_copy_while_the_first_truncate_is_found_out_is_read_once(log: Path, follower: Follower) -> None:
+    follower.start(None, from_start=True)
+    add(log, "one\n")
+    assert everything(follower) == "one\n"
+
+    add(log, "two\n")
+    shutil.copyfile(log, log.with_name("app.log.2"))
+    os.truncate(log, 0)
+    add(log, "three\n")
+    shutil.copyfile(log, log.with_name("app.log.1"))
+    before = everything(follower)
+    os.truncate(log, 0)
+    add(log, "four\n")
+
+    assert (before, everything(follower)) == ("two\nthree\n", "four\n")
+
+
+def test_an_original_that_is_truncated_right_after_a_look_loses_nothing(log: Path, follower: Follower) -> None:
+    add(log, "one\n")
+    follower.start(None, from_start=True)
+    assert everything(follower) == "one\n"
+    rotated_unseen(log)
+    shutil.copyfile(log, log.with_name("app.log.1"))
+
+    again = restarted(log, follower.position)
+    os.truncate(log, 0)
+    add(log, "four\n")
+
+    assert everything(again) == "two\nthree\nfour\n"
