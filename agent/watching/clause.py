@@ -13,7 +13,7 @@ from agent.event import Event, Value
 from agent.policy import Distinct, Held, Of, Part, Policy, Test
 from agent.schema import spell
 from agent.watching.keyed import Keyed
-from agent.watching.match import Holds, Lists, holds, matcher, shown, why
+from agent.watching.match import Holds, Lists, always, holds, matcher, shown, why
 from agent.watching.window import Key, lasted, window
 
 MOST_HALFWAY: Final = 10_000
@@ -91,22 +91,22 @@ class OneLive(Live):
         self.window = window(part.window, most) if part.window else None
         self.stores = (self.window.kept,) if self.window else ()
         self.reach = self.window.span if self.window else 0.0
-        self.recent = recent
+        self.recent, self.place = recent, id(self)
 
     def take(self, event: Event, now: float) -> Key | None:
         """Count the event in, and answer for whom the part holds with it."""
-        if not self.selects(event):
+        if not (self.selects is always or self.selects(event)):
             return None
         key = self.key_of(event)
         if key is None or self.window is None:
             return key
-        sample = self.sample(event)
+        sample: Value = True if self.sample is always else self.sample(event)
         if sample is not False:
             self._show(key, event, now)
         return key if self.window.take(key, sample, now) else None
 
     def _show(self, key: Key, event: Event, now: float) -> None:
-        place = (id(self), key)
+        place = (self.place, key)
         events = self.recent.find(place, now)
         if events is None:
             self.recent.put(place, [event], now)
@@ -122,7 +122,7 @@ class OneLive(Live):
 
     def evidence(self, key: Key, event: Event) -> tuple[Event, ...]:
         """The last events that were counted for this key, as far as they are still at hand."""
-        return tuple(self.recent.peek((id(self), key)) or (event,))
+        return tuple(self.recent.peek((self.place, key)) or (event,))
 
     def fill(self, key: Key, now: float) -> str:
         """`3 of 8 in 2m`."""
@@ -237,8 +237,7 @@ def _decides(test: Test) -> bool:
 def _sample(part: Part, how: Sequence[Test], lists: Lists) -> Callable[[Event], Value]:
     """What one event says to the part's window."""
     if isinstance(part.window, Distinct):
-        field = part.window.field
-        return lambda event: _short(event.get(field))
+        return _value_of(part.window.field)
     return matcher(how, lists)
 
 
@@ -247,14 +246,25 @@ def _key_of(by: tuple[str, ...]) -> Callable[[Event], Key | None]:
     if not by:
         return lambda _: ()
     if len(by) == 1:
-        (only,) = by
-        return lambda event: _short(event.get(only))
+        return _value_of(*by)
 
     def several(event: Event) -> Key | None:
         values = tuple(_short(event.get(name)) for name in by)
         return None if None in values else values
 
     return several
+
+
+def _value_of(name: str) -> Callable[[Event], Value]:
+    """A function for one field's value, cut where it is too long to be told apart. It runs for every event and policy."""
+    if name == "source":  # the one field that is not in `fields`
+        return lambda event: _short(event.source)
+
+    def value_of(event: Event) -> Value:
+        value = event.fields.get(name)
+        return value[:LONGEST_KEY] if isinstance(value, str) and len(value) > LONGEST_KEY else value
+
+    return value_of
 
 
 def values_of(by: tuple[str, ...], key: Key) -> tuple[Value, ...]:

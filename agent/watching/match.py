@@ -7,16 +7,14 @@ unknown answer (a check without `ok`) matches neither `ok: false` nor `ok: {not:
 from __future__ import annotations
 
 import operator
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from ipaddress import IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
-from typing import Any, Final
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Final, Protocol
 
 from agent.event import Event, Value
 from agent.policy import Test
-from agent.schema import spoken
 from agent.visible import visible
+from agent.watching.networks import Network, Networks
 
-Network = IPv4Network | IPv6Network
 Holds = Callable[[Value], bool]
 Matches = Callable[[Event], bool]
 
@@ -24,61 +22,20 @@ LONGEST_TEXT: Final = 4096
 """Characters a pattern looks at: ops' patterns may backtrack, and log text is a stranger's."""
 
 
-class Networks:
-    """Many networks, asked at once: one dict look-up for each prefix length that occurs, however many there are.
-
-    100,000 networks answer in microseconds; going through 1,000 one by one takes 19 ms (facts/detection.md §0).
-    """
-
-    __slots__ = ("_bits", "_by_length")
-
-    def __init__(self, networks: Iterable[Network]) -> None:
-        """Index the networks by IP version and prefix length."""
-        self._by_length: dict[int, dict[int, set[int]]] = {4: {}, 6: {}}
-        for one in networks:
-            start = int(one.network_address) >> (one.max_prefixlen - one.prefixlen)
-            self._by_length[one.version].setdefault(one.prefixlen, set()).add(start)
+class Finds(Protocol):
+    """A list that can be asked: one of agent.yaml, or one that others keep, which changes meanwhile."""
 
     def find(self, text: Value) -> str:
         """The listed network that holds all of this address or network, as people write it; empty where none does."""
-        asked = _place(text)
-        if asked is None:
-            return ""
-        version, number, prefix = asked
-        whole = _WIDTH[version]
-        for length, starts in self._by_length[version].items():
-            start = number >> (whole - length)
-            if length <= prefix and start in starts:
-                return spoken(_NETWORK[version]((start << (whole - length), length)))
-        return ""
+        ...
 
 
-_WIDTH: Final = {4: 32, 6: 128}
-_NETWORK: Final[Mapping[int, type[Network]]] = {4: IPv4Network, 6: IPv6Network}
+Lists = Mapping[str, Finds]
 
 
-def _place(text: Value) -> tuple[int, int, int] | None:
-    """An address field's value as (IP version, number, prefix length), or None. IPv4 written as IPv6 is IPv4."""
-    if not isinstance(text, str):
-        return None
-    try:
-        if "/" in text:
-            network = ip_network(text, strict=False)
-            return network.version, int(network.network_address), network.prefixlen
-        address = ip_address(text)
-    except ValueError:
-        return None
-    if isinstance(address, IPv6Address) and address.ipv4_mapped:
-        address = address.ipv4_mapped
-    return address.version, int(address), address.max_prefixlen
-
-
-Lists = Mapping[str, Networks]
-
-
-def index_lists(lists: Mapping[str, Sequence[Network]]) -> dict[str, Networks]:
-    """The named lists of agent.yaml, ready to be asked."""
-    return {name: Networks(networks) for name, networks in lists.items()}
+def index_lists(lists: Mapping[str, Sequence[Network] | Finds]) -> dict[str, Finds]:
+    """The named lists, ready to be asked; one that is ready already stays as it is."""
+    return {name: Networks(one) if isinstance(one, Sequence) else one for name, one in lists.items()}
 
 
 # One test --------------------------------------------------------------------------------------------------------------
@@ -142,7 +99,7 @@ def matcher(tests: Sequence[Test], lists: Lists) -> Matches:
     """A function that says of an event whether every line holds. No lines: always."""
     pairs = [(one.field, holds(one, lists)) for one in tests]
     if not pairs:
-        return _always
+        return always
     if any(name == "source" for name, _ in pairs):  # the one field that is not in `fields`
         return lambda event: all(told(event.get(name)) for name, told in pairs)
     if len(pairs) == 1:
@@ -159,5 +116,6 @@ def matcher(tests: Sequence[Test], lists: Lists) -> Matches:
     return every
 
 
-def _always(_: Event) -> bool:
+def always(_: Event) -> bool:
+    """What a map without lines says of every event."""
     return True

@@ -8,13 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from ipaddress import IPv4Network, IPv6Network
 from typing import Final
 
 from agent.event import Event, Value
 from agent.policy import Policy
 from agent.watching.clause import Live, OneLive, Recent, SequenceLive, values_of
-from agent.watching.match import index_lists
+from agent.watching.match import Finds, index_lists
+from agent.watching.networks import Network
 from agent.watching.window import MOST_KEYS, Key
 
 MOST_RECENT: Final = 1_000
@@ -43,9 +43,7 @@ class Hit:
 class Watch:
     """The windows of all policies. Belongs to one thread."""
 
-    def __init__(
-        self, policies: Sequence[Policy], lists: Mapping[str, Sequence[IPv4Network | IPv6Network]], most: int = MOST_KEYS
-    ) -> None:
+    def __init__(self, policies: Sequence[Policy], lists: Mapping[str, Sequence[Network] | Finds], most: int = MOST_KEYS) -> None:
         """Start with empty windows of at most `most` keys each. A policy with `mode: off` is not fed."""
         self.policies, self.given, self.lists = tuple(policies), lists, index_lists(lists)
         recent: Recent = Recent(min(most, MOST_RECENT))

@@ -14,7 +14,8 @@ from agent.event import Event, Value
 from agent.policy import Operator
 from agent.policy import Test as Line
 from agent.schema import address
-from agent.watching.match import Networks, holds, index_lists, matcher, why
+from agent.watching.match import holds, index_lists, matcher, why
+from agent.watching.networks import Networks
 
 LISTS = index_lists({"office": [address("198.51.100.0/24")], "empty": [], "v6": [address("2001:db8::/32")]})
 
