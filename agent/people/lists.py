@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Final
 
+from agent.feeds import sparing
 from agent.grammar.problem import did_you_mean
 from agent.guard import Lifeline, Lifelines, Network, addresses, meets, overlap
 from agent.incident import Mitigation
@@ -98,7 +99,7 @@ class Spared:
 
 def spared(agent: Agent, policy: Policy) -> Lifelines:
     """What this policy alone leaves alone."""
-    return agent.state.lists.spared(policy.name, policy.guard.never, agent.settings.lists)
+    return sparing.spared(agent, policy)
 
 
 def unless(agent: Agent, policy: Policy) -> Lifelines:
@@ -107,7 +108,8 @@ def unless(agent: Agent, policy: Policy) -> Lifelines:
     names = {name for one in policy.unless if one.operator == "list" and one.field in keyed for name in one.operand}
     now = agent.state.lists.beside(agent.settings.lists) if names else {}
     said = "is on the list `{}` ({}), which this policy leaves alone"
-    return Lifelines((Lifeline(net, said.format(name, net)) for name in sorted(names) for net in now.get(name, ())), ())
+    lines = Lifelines((Lifeline(net, said.format(name, net)) for name in sorted(names) for net in now.get(name, ())), ())
+    return sparing.beside(agent, lines, sorted(names), said)
 
 
 def _networks(target: str) -> Iterator[Network]:
@@ -198,6 +200,8 @@ def _renewed(turn: Turn, *names: str) -> list[str]:
 def _wrong(agent: Agent, name: str, text: str, policies: Sequence[str]) -> str:
     """What is wrong with an order, as a sentence with its mend; empty where nothing is."""
     known = (NEVER, *agent.settings.lists)
+    if name in agent.settings.feeds:
+        return f"others keep the list `{name}`; put the address on one of {', '.join(known)}"
     if name not in known:
         hint = did_you_mean(name, known)
         return f"no list is called `{name}`; known: {', '.join(known)}{f'; {hint}' if hint else ''}"

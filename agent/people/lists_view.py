@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from typing import Any, Final
 
 from agent import view
+from agent.feeds import followed
 from agent.guard import Network, meets, overlap
 from agent.people import lists
 from agent.people.listed import CONFIGURED, NEVER, Entry
@@ -19,7 +20,8 @@ MOST: Final = 10_000
 def show(agent: Agent) -> dict[str, Any]:
     """Every life-line and list: what agent.yaml names, what this host learnt, what people added, what is always so."""
     rows = list(_rows(agent))
-    return {"total": len(rows), "items": rows[:MOST], "lists": [NEVER, *agent.settings.lists]}
+    named = [NEVER, *agent.settings.lists, *agent.settings.feeds]
+    return {"total": len(rows), "items": rows[:MOST], "lists": named, "feeds": followed.shown(agent)}
 
 
 def check(agent: Agent, text: str, now: float, counters: view.Counters) -> dict[str, Any]:
@@ -30,6 +32,7 @@ def check(agent: Agent, text: str, now: float, counters: view.Counters) -> dict[
         return {"error": str(error)}
     held = [one for one in agent.state.mitigations.values() if one.active and meets(one.change.apply, network)]
     on = [row for row in _rows(agent) if overlap(address(row["address"]), network)]
+    on += [_row(name, found, "feed", why) for name, found, why in followed.holding(agent, network)]
     return {
         "address": spoken(network),
         "listed": bool(on),
