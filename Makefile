@@ -10,7 +10,8 @@ WORKERS := -n logical --maxprocesses 4 --dist loadfile
 
 RUN_PACKAGES := nftables iproute2
 DEMO_PACKAGES := $(RUN_PACKAGES) openssh-server openssh-client nginx-light wrk
-TEST_PACKAGES := $(DEMO_PACKAGES) busybox-static dbus docker.io iptables openssl postgresql sudo systemd-container systemd-journal-remote tcc
+TEST_PACKAGES := $(DEMO_PACKAGES) apache2-bin busybox-static crowdsec dbus docker.io dovecot-imapd dovecot-pop3d fail2ban iptables openssl \
+  postfix postgresql prometheus-alertmanager sudo systemd-container systemd-journal-remote tcc
 BENCH_PACKAGES := $(DEMO_PACKAGES) fail2ban python3-pyinotify sshguard
 
 .PHONY: setup run demo test check bench chaos lock clean

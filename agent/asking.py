@@ -8,6 +8,8 @@ from typing import Annotated, Any, Final, Literal, NotRequired
 from pydantic import ConfigDict, Field, TypeAdapter, ValidationError, with_config
 from typing_extensions import TypedDict  # pydantic wants this one before Python 3.12
 
+from agent.scans.body import Import
+
 Text = Annotated[str, Field(max_length=4096)]
 Reason = Annotated[str, Field(min_length=1, max_length=500)]
 Lasting = Annotated[float, Field(gt=0, le=7 * 86400)]
@@ -148,6 +150,51 @@ class ListCheck(TypedDict):
     address: Text
 
 
+@with_config(STRICT)
+class Attached(TypedDict):
+    """A file that whoever reports has read: its name, and gzip of its content as base64."""
+
+    name: Annotated[str, Field(min_length=1, max_length=255)]
+    data: Annotated[str, Field(max_length=250_000)]
+
+
+@with_config(STRICT)
+class Report(TypedDict):
+    """What is wrong, how bad, about what; or what is to be added to an incident."""
+
+    text: Annotated[str, Field(min_length=1, max_length=4096)]
+    severity: NotRequired[Literal["P0", "P1", "P2", "P3"]]
+    service: NotRequired[Annotated[str, Field(max_length=255)]]
+    ip: NotRequired[Text]
+    incident: NotRequired[Text]
+    attached: NotRequired[Attached]
+
+
+@with_config(STRICT)
+class Baseline(TypedDict):
+    """That files are right as they are: all that differ or those at and below some paths, as `shown` says, and why."""
+
+    paths: NotRequired[Annotated[list[Text], Field(max_length=1000)]]
+    shown: Annotated[str, Field(min_length=16, max_length=64)]
+    why: Reason
+
+
+@with_config(STRICT)
+class ListAccept(TypedDict):
+    """A list that others keep."""
+
+    list: Text
+
+
+@with_config(STRICT)
+class ListEntries(TypedDict):
+    """A list that others keep, and which of its networks: at most so many, from a place on."""
+
+    list: Text
+    first: NotRequired[Annotated[int, Field(ge=0)]]
+    limit: NotRequired[Annotated[int, Field(ge=1, le=1000)]]
+
+
 BODIES: Final[Mapping[str, TypeAdapter[Any]]] = {
     verb: TypeAdapter(body)
     for verb, body in {
@@ -169,6 +216,12 @@ BODIES: Final[Mapping[str, TypeAdapter[Any]]] = {
         "list_add": ListAdd,
         "list_remove": ListRemove,
         "list_check": ListCheck,
+        "import": Import,
+        "list_accept": ListAccept,
+        "list_entries": ListEntries,
+        "report": Report,
+        "resolve": Undo,
+        "baseline_update": Baseline,
     }.items()
 }
 

@@ -14,7 +14,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final
 
-from agent import flow, rounds, sdnotify, snapshot
+from agent import attachment, flow, rounds, sdnotify, snapshot
 from agent.action import Change
 from agent.alerts import hearing
 from agent.check import events
@@ -23,12 +23,15 @@ from agent.control import Control
 from agent.desk import Desk, Parts, bug
 from agent.dispatch import Outside, carry_out
 from agent.event import ALERT, Event
+from agent.feeds.listing import Followed
 from agent.guard import barred
 from agent.loss import bereft
 from agent.loss.degraded import withheld
 from agent.messages import Asked, ClockSet, Disturbed, Effect, Message, Note, Reply, Seen, Started, Tick
-from agent.people import lists
+from agent.parsers.canary import CANARY
+from agent.people import lists, reporting
 from agent.record import Record
+from agent.scans.sift import imported, sift
 from agent.schedule import Answered
 from agent.sensing import Sensing
 from agent.streams.sensor import Batch
@@ -112,6 +115,7 @@ class Daemon:
         for number, word in ((signal.SIGTERM, "stop"), (signal.SIGINT, "stop"), (signal.SIGHUP, "reload")):
             signal.signal(number, lambda *_, word=word: self._mailbox.put(word))  # SimpleQueue.put is safe in a handler
         lists.know(self.agent, self.parts.lifelines())
+        self.agent.feeds = {name: Followed(one.restore(time.time())) for name, one in self.parts.feeds.items()}
         self.agent.watch = watching(self.agent)
         self._control = Control(self.parts.socket, self._mailbox.put)
         self._warm()
@@ -152,7 +156,9 @@ class Daemon:
         sdnotify.notify("STOPPING=1", f"EXTEND_TIMEOUT_USEC={int((DRAIN + 5) * 1_000_000)}")
 
     def _drained(self) -> bool:
-        return bool(self._stopping) and (not self._lanes.changing or time.monotonic() > self._drain_until)
+        if not self._stopping:
+            return False
+        return not (self._lanes.changing or self._sensing.closing) or time.monotonic() > self._drain_until
 
     def _end(self) -> None:
         stopped: list[Effect] = [Note(Record("stopped", {"because": self._stopping}))]
@@ -223,7 +229,7 @@ class Daemon:
                 one = self.parts.schedule.answered(item, now)
                 return self._look(events(one.name, one.question, one.answers, now, one.about), now)
             case Asked():
-                return self._desk.take(item, now)
+                return self._asked(item, now)
             case Crashed():
                 bug = self._sensing.ended(item, time.monotonic())
                 return [Note(Record("bug", {"error": bug}))] if bug else []
@@ -237,6 +243,25 @@ class Daemon:
             case _:
                 return self._step(item, now)
 
+    def _imported(self, asked: Asked, now: float) -> list[Effect]:
+        """A part of a scan that a person brings: what is new of it is seen and kept like a sensor's events."""
+        fresh, effects = imported(self.agent, asked, now)
+        self._events += [one for one in fresh if one.kind in self.agent.watch.wants()]
+        return [*effects, *self._look(fresh, now)]
+
+    def _asked(self, asked: Asked, now: float) -> list[Effect]:
+        """A person. What is attached to a report is kept first; a report is an event, too, kept for windows like a sensor's."""
+        if asked.verb == "import":
+            return self._imported(asked, now)
+        if asked.verb != "report":
+            return self._desk.take(asked, now)
+        if "attached" in asked.body:
+            self._lanes.start(attachment.LANE, attachment.job(asked, self.parts.keep), time.monotonic())
+            return []
+        effects = self._desk.take(asked, now)
+        self._events += [one for one in reporting.said(effects) if one.kind in self.agent.watch.wants()]
+        return effects
+
     def _step(self, message: Message, now: float) -> list[Effect]:
         turn = Turn(self.agent, now)
         try:
@@ -248,15 +273,18 @@ class Daemon:
 
     def _seen(self, batch: Batch, now: float) -> list[Effect]:
         self._sensing.taken(batch)
+        fresh, scanned = sift(self.agent, batch.events, now)
+        batch = batch._replace(events=tuple(fresh))
         self._desk.lines += batch.lines
         if batch.kept:
             self._kept.append(batch.kept)
         if batch.position:
             self._positions[batch.source] = batch.position
         wanted = self.agent.watch.wants()
-        kept = wanted - self.parts.state_kinds | {ALERT.name}
+        kept = wanted - self.parts.state_kinds - {CANARY.name} | {ALERT.name}
         self._events += [one for one in batch.events if one.kind in kept and not hearing.repeated(self.agent, one)]
-        return [*(Note(one) for one in self._sensing.heard(batch)), *self._look(batch.events, now)]
+        news = self._step(batch.news, now) if batch.news else []
+        return [*scanned, *news, *(Note(one) for one in self._sensing.heard(batch)), *self._look(batch.events, now)]
 
     def _look(self, seen: Any, now: float) -> list[Effect]:
         if self.parts.saw:
@@ -298,7 +326,13 @@ class Daemon:
         """Have the turn's records printed, last of all: nothing that is begun waits for a slow terminal."""
         for one in effects:
             if isinstance(one, Note):
-                self.parts.told(now, one.record)
+                self._print(now, one.record)
+
+    def _print(self, now: float, record: Record) -> None:
+        try:
+            self.parts.told(now, record)
+        except Exception:  # the same place: the daemon's loop. It is in the journal, and the agent goes on
+            log.exception("a bug in the agent: a record of the kind %s was not printed", record.kind)
 
     # Errands --------------------------------------------------------------------------------------------------------------
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -16,9 +16,12 @@ from agent.event import Event
 from agent.evidence.keeper import Keeper
 from agent.execute import Keep
 from agent.expiry.outlive import Outlive
+from agent.feeds.follow import accept
+from agent.feeds.following import Following
 from agent.grammar.problem import Problems
 from agent.guard import Lifelines
 from agent.messages import Asked, Effect, Learnt, Message, Note, Reply
+from agent.people import baselines
 from agent.policy import BUILT_IN, ROUND
 from agent.record import Record
 from agent.schedule import Schedule
@@ -51,6 +54,7 @@ class Parts:
     outlive: Outlive
     canary: Canary | None = None
     saw: Callable[[Event], None] | None = None
+    feeds: Mapping[str, Following] = field(default_factory=dict)
 
 
 class Desk:
@@ -87,6 +91,7 @@ class Desk:
             "blind": self._sensing.blind,
             "silent": self._sensing.silent,
             "canary": self._parts.canary.status() if self._parts.canary else None,
+            "intake": self._parts.sensors["intake"].status() if "intake" in self._parts.sensors else None,  # type: ignore[attr-defined]
         }
         newest = lambda since, limit: self._parts.journal.events(since=since, limit=limit, newest_first=True)  # noqa: E731
         return questions.Facts(self._agent, self._parts.schedule, self._upkeep.counters, newest, about, self._sensing.evictions)
@@ -125,6 +130,10 @@ class Desk:
             effects = self.reload(now)
             result = "failed" if self._problems else "reloaded"
             return [*effects, Reply(asked, {"result": result, "error": self._problems, "restart": list(self._restart)})]
+        if asked.verb == baselines.UPDATE:
+            return self._baseline(asked)
+        if asked.verb == "list_accept":
+            return [Reply(asked, accept(self._parts.feeds, asked))]
         if asked.verb == "mode":
             before = self._agent.watch.wants()
             effects = self._step(asked, now)
@@ -134,6 +143,15 @@ class Desk:
             return self._step(self._typed(asked), now)
         except ValueError as error:
             return [Reply(asked, {"result": "usage", "problem": str(error)})]
+
+    def _baseline(self, asked: Asked) -> list[Effect]:
+        """Hand a person's update to the sensor, which alone writes the baseline, and answers with an event."""
+        for one in self._parts.sensors.values():
+            if one.source == baselines.SOURCE and hasattr(one, "inbox"):
+                one.inbox.put(asked)
+                return []
+        because = "no files are watched; write a files sensor into agent.yaml"
+        return [Reply(asked, {"result": "refused", "because": f"cannot update the baseline: {because}"})]
 
     def _typed(self, asked: Asked) -> Asked:
         """The order with its action: the one it names, or the one of the question that it answers."""

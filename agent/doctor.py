@@ -40,6 +40,8 @@ class Finding:
 def examine(config_path: Path) -> Iterator[Finding]:
     """Look at everything, in the order in which the agent needs it."""
     from agent import wiring
+    from agent.feeds.examine import examine as examine_feeds
+    from agent.intake.examine import examine as examine_intake
 
     yield _python()
     yield from _rights()
@@ -66,6 +68,8 @@ def examine(config_path: Path) -> Iterator[Finding]:
     yield from _systemd(config, systems)
     yield _expiry(config)
     yield from _sensors(config)
+    yield from (Finding(*one) for one in examine_intake(config.intake))
+    yield from (Finding(*one) for one in examine_feeds(config.feeds))
     yield from _postgres(config, systems)
     yield from _vault(config, systems)
     yield from _docker(config, systems)
@@ -96,8 +100,31 @@ def _deaf(config: Any, policies: Sequence[Any]) -> Iterator[Finding]:
     from agent.heard import deaf
 
     for policy, kinds in deaf(policies, config).items():
-        mend = "add a sensor with the parser for it, as in sensors: {auth: {journald: {…}}}; or take the policy away"
+        ways = dict.fromkeys(_brings(kind) for kind in kinds)
+        mend = f"add {', '.join(ways)}; or take the policy away"
         yield Finding(f"policy {policy}", None, f"it waits for {', '.join(kinds)}, and no sensor brings that", mend)
+
+
+_BRING: Final = {
+    "check": "a check, as in checks: {disks: {disk: {}}}",
+    "alert": "intake: {senders: {…}}, or a sensor of the type sqs",
+    "wazuh.": "intake: {senders: {…}}",
+    "intake.": "intake: {senders: {…}}",
+    "agent.bad_input": "intake: {senders: {…}}",
+    "fail2ban.": "a sensor with filters: […], as contain policy import-fail2ban writes them",
+    "crowdsec.": "feeds: {decisions: {crowdsec: {key_file: …}}}",
+    "file.": "sensors: {files: {files: {paths: […]}}}",
+    "net.syn": "sensors: {kernel: {kernel: {}}}",
+    "net.udp": "sensors: {kernel: {kernel: {}}}",
+    "net.packets": "sensors: {packets: {packets: {}}}",
+    "net.": "sensors: {connections: {connections: {}}}",
+}
+
+
+def _brings(kind: str) -> str:
+    """What in agent.yaml brings such events."""
+    ways = (way for name, way in _BRING.items() if kind.startswith(name))
+    return next(ways, "a sensor with the parser for it, as in sensors: {auth: {journald: {…}}}")
 
 
 def _approvers(config: Any) -> Iterator[Finding]:

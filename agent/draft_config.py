@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -37,6 +38,7 @@ def draft(found: Looked, places: Places, day: str) -> str:
         _LIMITS,
         _PROTECTED,
         _section("sensors", _SENSORS, _sensors(found)),
+        _INTAKE,
         _section("checks", _CHECKS, _checks(found)),
         _systems(found),
     ]
@@ -91,6 +93,9 @@ _LISTS: Final = """\
 lists:
   office: []
   monitoring: []
+# Lists that others keep, for `match: {src.ip: {list: threats}}`; see contain list show threats.
+# feeds:
+#   threats: {url: "https://www.spamhaus.org/drop/drop_v4.json", every: 12h}
 """
 
 _LIMITS: Final = """\
@@ -112,7 +117,16 @@ approvals:
 # What is read and asked -----------------------------------------------------------------------------------------------
 
 _SENSORS: Final = """\
-# What is read: name: {type: {…}}. Types: journald, logfile, kernel."""
+# What is read: name: {type: {…}}. Types: journald, logfile, files, drop, kernel, connections, packets,
+# sqs. They count from the next start of the agent."""
+
+_INTAKE: Final = """\
+# Who may hand in alerts, with POST /in/prometheus, also at the unix socket intake.sock. Then: contain alerts
+# intake:
+#   listen: "127.0.0.1:9443"
+#   senders:
+#     prometheus: {alertmanager: {}, auth: {bearer_file: /etc/containment-agent/prometheus.token}}
+"""
 
 _CHECKS: Final = """\
 # What is asked, again and again: name: {type: {…}, every: 10s, timeout: 3s}. Ask them now: contain check run
@@ -134,7 +148,25 @@ def _sensors(found: Looked) -> Iterator[str]:
     for number, log in enumerate(found.access_logs):
         name = "nginx" if number == 0 else f"nginx-{number + 1}"
         yield f"{name}: {{logfile: {{path: {_quoted(log)}, parsers: [nginx]}}}}"
-    yield "kernel: {kernel: {}}    # SYN floods, from the kernel's own counters"
+    if files := [_quoted(one) for one in _FILES if _watchable(Path(one))]:
+        yield f"files: {{files: {{paths: [{', '.join(files)}]}}}}    # contain baseline diff"
+    yield "kernel: {kernel: {}}    # floods of SYNs and UDP packets, full tables: from the kernel's own counters"
+    yield "connections: {connections: {}}    # who holds many, and ports that cannot keep up"
+
+
+_FILES: Final = (
+    *("/etc/passwd", "/etc/shadow", "/etc/group", "/etc/sudoers", "/etc/sudoers.d", "/etc/ssh", "/etc/pam.d"),
+    *("/etc/ld.so.preload", "/etc/crontab", "/etc/cron.d", "/etc/systemd/system", "/usr/local/bin", "/usr/local/sbin"),
+    "/root/.ssh/authorized_keys",
+)
+"""What decides who gets in, what is run as root, and what no package brings."""
+
+
+def _watchable(path: Path) -> bool:
+    """Whether it can be read by whoever writes this; one that is not there is told when it comes."""
+    if os.path.lexists(path):
+        return os.access(path, os.R_OK)
+    return os.access(path.parent, os.R_OK | os.X_OK)
 
 
 def _checks(found: Looked) -> Iterator[str]:

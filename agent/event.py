@@ -43,6 +43,10 @@ class Kind:
         return self.fields.get(name) or COMMON.get(name)
 
 
+SKEW = 600.0
+"""Seconds."""
+
+
 class Event(NamedTuple):
     """Something seen. `ts` is the time the source gives, `seen` ours (both Unix seconds); windows run on `seen`.
 
@@ -60,6 +64,11 @@ class Event(NamedTuple):
     def get(self, name: str) -> Value:
         """A field's value, or None. `source` is on every event."""
         return self.source if name == "source" else self.fields.get(name)
+
+    @property
+    def skewed(self) -> bool:
+        """Whether the source's time is known and more than 10 min from ours: read late, a wrong clock, or a lie."""
+        return self.ts > 0 and abs(self.ts - self.seen) > SKEW
 
 
 CHECK = Kind(
@@ -105,15 +114,27 @@ ALERT = Kind(
         "value": "number",
         "link": "text",
         "repeats": "number",
+        "truncated": "integer",
     },
     alert=True,
     open="labels.",
 )
 """`status` is firing or resolved, `severity` as the sender says it. `labels.` are the labels of the sender's own, as text.
-`repeats` is how often, in seconds, the sender tells of what still fires; absent where it tells once."""
+`repeats` is how often, in seconds, the sender tells of what still fires; absent where it tells once. `truncated` is how many
+further alerts the sender cut off from the same message; absent where it cut none."""
 
 FIRING = "firing"
 RESOLVED = "resolved"
+
+REPORT = Kind(
+    "report",
+    "A person says that something is wrong: contain report, or a sender of the type report.",
+    {"text": "text", "severity": "text", "service": "text", "src.ip": "address", "reporter": "text"},
+)
+"""`severity` is P0 to P3. `reporter` is who says so: by the control socket the kernel's word, else whom the sender names. Each
+opens an incident. A policy may name it too; its steps then wait for a person's yes."""
+REPORTED = "people.report"
+"""What stands in the place of a policy in the incident of a report; no file can hold one of that name."""
 
 
 @dataclass(frozen=True)
@@ -123,6 +144,8 @@ class Catalogue:
     kinds: Mapping[str, Kind]
     actions: Mapping[str, type[Any]]
     lists: Mapping[str, tuple[Any, ...]] = field(default_factory=dict)
+    feeds: frozenset[str] = frozenset()
+    """Those of the lists that others keep; what stands on them here is for tests of policies."""
 
 
 def gather(modules: Iterable[Any]) -> dict[str, Kind]:
@@ -131,7 +154,7 @@ def gather(modules: Iterable[Any]) -> dict[str, Kind]:
     Raises:
         TypeError: two different kinds share a name.
     """
-    found = {CHECK.name: CHECK, ALERT.name: ALERT}
+    found = {CHECK.name: CHECK, ALERT.name: ALERT, REPORT.name: REPORT}
     for module in modules:
         for made in vars(module).values():
             if not isinstance(made, Kind):

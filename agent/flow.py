@@ -16,6 +16,7 @@ from typing import Any
 from agent import clock, crowd, drift, findings, later, lifting, orders, rounds, settle, shadow
 from agent.action import Change, spelled
 from agent.alerts import hearing
+from agent.feeds import followed
 from agent.judge import done_before, judge, lengthens
 from agent.loss import adopting
 from agent.messages import (
@@ -27,6 +28,7 @@ from agent.messages import (
     Counted,
     Disturbed,
     Effect,
+    Fed,
     Healed,
     Learnt,
     Lifted,
@@ -41,7 +43,7 @@ from agent.messages import (
     Tick,
     Verified,
 )
-from agent.people import consent, lists
+from agent.people import consent, lists, reporting
 from agent.recovery import ends, release
 from agent.runs import begun, finding, key_of, told
 from agent.turn import Agent, Turn, aim, lasting
@@ -64,6 +66,8 @@ def work(turn: Turn, message: Message) -> None:  # noqa: C901, PLR0912 - a table
     match message:
         case Seen(events):
             for event in events:
+                if at_once := reporting.AT_ONCE.get(event.kind):
+                    at_once(turn, event)
                 if shadow.muted(turn, event) or not hearing.heard(turn, event):
                     continue
                 for hit in agent.watch.feed(event, turn.now):
@@ -88,6 +92,8 @@ def work(turn: Turn, message: Message) -> None:  # noqa: C901, PLR0912 - a table
         case Learnt(lifelines, reading) if reading >= agent.reading:  # not one that was begun before a reload
             lists.learnt(turn, lifelines, reading)
             agent.next_pause = 0.0  # agent.yaml may have other maintenance windows now
+        case Fed():
+            followed.fed(turn, message)
         case Adoptable():
             adopting.adopted(turn, message)
         case ClockSet(by):
@@ -100,6 +106,8 @@ def work(turn: Turn, message: Message) -> None:  # noqa: C901, PLR0912 - a table
                 _found(turn, hit)
             for run in later.due(turn):
                 _advance(turn, run)
+        case Asked(verb="report"):
+            work(turn, Seen(reporting.asked(turn, message)))
         case Asked():
             orders.asked(turn, message)
 

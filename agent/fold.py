@@ -24,7 +24,7 @@ _ANSWERS: Final = frozenset(
 
 _TOLD: Final = frozenset(
     {"refused", "plan_failed", "nothing_to_do", "failed", "not_verified", "skipped", "asked_for", "denied", "approval_over"}
-    | {"recurred", "release_frozen"}
+    | {"recurred", "release_frozen", "noted"}
 )
 """What came of a step without anything being in force: whoever looks at the incident must see it."""
 
@@ -90,6 +90,8 @@ def _sentence(record: Record) -> str:
             return f"{body['approval']}: {body['because']}"
         case "recurred" | "release_frozen":
             return told(body)
+        case "noted":
+            return f"{body['actor']}: {body['text']}"
     what = body.get("action") or record.mitigation or "its steps"
     words = {"refused": "refused", "plan_failed": "cannot be planned", "nothing_to_do": "nothing to do", "skipped": "left out"}
     return f"{what}: {words.get(record.kind, 'failed')}: {body.get('because') or body.get('error', '')}"

@@ -8,6 +8,8 @@ from typing import Any
 
 from agent import crowd
 from agent.action import Change
+from agent.event import REPORT
+from agent.feeds import sparing
 from agent.guard import ALLOWED, Verdict, needs_a_person, touches
 from agent.loss.degraded import refusal
 from agent.messages import Run
@@ -32,7 +34,7 @@ def judge(
     verdict = _wanted(turn, run, action)
     if not verdict.allowed:
         return verdict
-    alone = agent.state.lists.spared(run.policy.name, run.policy.guard.never, agent.settings.lists) if run.policy else None
+    alone = sparing.spared(agent, run.policy) if run.policy else None
     verdict = touches(changes, agent.lifelines, {}, agent.settings.protected, alone)
     if verdict.allowed and not run.approval:
         verdict = _person(turn, run, action)
@@ -82,6 +84,8 @@ def _person(turn: Turn, run: Run, action: Any) -> Verdict:
         if impact != "destructive" or not (run.asked and run.asked.body.get("sure")):
             return needs_a_person(action)
         return ALLOWED if people < 2 else _asks(f"{action.name} is destructive, and agent.yaml wants {people} people for that")
+    if run.policy and REPORT.name in run.policy.kinds() and not run.below:
+        return _asks("a person's report alone does nothing")
     if step.asks:
         return _asks(f"the policy wants a person's yes for {action.name}")
     if impact == "mild":

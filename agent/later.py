@@ -5,6 +5,7 @@ from __future__ import annotations
 import heapq
 from collections.abc import Iterator
 
+from agent.alerts import hearing
 from agent.messages import Run
 from agent.recovery import release
 from agent.runs import again, key_of
@@ -52,4 +53,6 @@ def _overtaken(turn: Turn, run: Run) -> str:
     live = turn.agent.policies.get(run.policy.name) if run.policy else None
     if any(one.after is not None and (live is None or one not in live.then) for one in run.steps):
         return "its policy has changed, or is gone"
-    return "" if turn.agent.still.get(key_of(run), 0.0) > run.since else "the finding did not come again"
+    last = turn.agent.still.get(key_of(run), 0.0)
+    again = last >= turn.now - hearing.FRESH if live is not None and hearing.standing_only(live) else last > run.since
+    return "" if again else "the finding did not come again"

@@ -8,6 +8,8 @@ from typing import Any, Literal, NamedTuple
 
 from agent.action import Adopted, Change
 from agent.event import Event
+from agent.feeds.listing import Change as FeedChange
+from agent.feeds.listing import Listing
 from agent.guard import Lifelines
 from agent.policy import Policy, Step
 from agent.record import Record
@@ -175,6 +177,16 @@ class Learnt:
 
 
 @dataclass(frozen=True, slots=True)
+class Fed:
+    """A list that others keep, as it is now. `change` is to be recorded; `refused` is why a new text of it was not used."""
+
+    name: str
+    listing: Listing
+    change: FeedChange | None = None
+    refused: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class Adoptable:
     """What a system holds of ours; asked where the state was lost."""
 
@@ -211,6 +223,7 @@ Message = (
     | Healed
     | Disturbed
     | Learnt
+    | Fed
     | Adoptable
     | Counted
     | ClockSet

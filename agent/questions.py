@@ -8,14 +8,18 @@ from typing import Any, Final
 
 from agent import view
 from agent.event import Event
+from agent.feeds import followed
 from agent.messages import Asked
 from agent.people import lists_view, pausing, silencing
+from agent.scans.sift import unkept
 from agent.schedule import Schedule
 from agent.turn import Agent
 
 FRESH: Final = frozenset({"status", "mitigations", "why", "list_check"})
 """Questions that are answered by what the systems say now, never by what we remember."""
-ALL: Final = FRESH | {"incidents", "events", "approvals", "alerts", "pauses", "silences", "lists", "policies", "checks", "ping"}
+ALL: Final = FRESH | {
+    "incidents", "events", "approvals", "alerts", "pauses", "silences", "lists", "list_entries", "policies", "checks", "ping",
+}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -56,12 +60,17 @@ def answer(facts: Facts, asked: Asked, now: float) -> Mapping[str, Any]:  # noqa
             return view.alerts(agent)
         case "lists":
             return lists_view.show(agent)
+        case "list_entries":
+            return followed.entries(agent, body["list"], body.get("first", 0), body.get("limit", followed.MOST))
         case "list_check":
             return lists_view.check(agent, body["address"], now, counters)
+        case "import":
+            return unkept(facts.about["evidence"]["failing"])
         case "checks":
             return {"items": _checks(facts.schedule)}
         case "events":
-            return {"items": [one._asdict() for one in facts.newest(body.get("since", 0.0), body.get("limit", 100))]}
+            found = facts.newest(body.get("since", 0.0), body.get("limit", 100))
+            return {"items": [{**one._asdict(), "skewed": one.skewed} for one in found]}
         case _:
             return {}
 

@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+from typing import Final
+
 from agent.drift import SWEEP, ask, look
+from agent.event import REPORTED
 from agent.incident import QUIET, Incident
 from agent.lifting import TRY_AGAIN, expire
 from agent.people import consent, lists, pausing, silencing
 from agent.recovery import ends, release
 from agent.settle import active
 from agent.turn import Agent, Turn, comes_round
+
+HEARING: Final = 1.0
+"""Seconds after a start in which other tools' alerts are first looked at."""
 
 
 def started(turn: Turn, version: str) -> None:
@@ -20,6 +26,7 @@ def started(turn: Turn, version: str) -> None:
         turn.ends(one)
     turn.agent.started = turn.now
     turn.agent.next_sweep = turn.now + SWEEP
+    turn.agent.next_hearing = turn.now + HEARING  # behind what a crash left to be done (later.py)
     pausing.come_round(turn)
     expire(turn)
     ask(turn, [one for one in turn.agent.state.mitigations.values() if one.active])
@@ -79,6 +86,8 @@ def _tidy(turn: Turn) -> None:
 
 
 def _gone_quiet(turn: Turn, incident: Incident) -> bool:
+    if incident.policy == REPORTED:  # a person says when it is over
+        return False
     if incident.phase == "resolved" or any(True for _ in active(turn, incident)) or release.held_open(turn.agent, incident.id):
         return False
     last = max(incident.last, turn.agent.still.get((incident.policy, incident.target), 0.0))

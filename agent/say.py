@@ -9,6 +9,7 @@ from typing import Any, Final
 from agent.alerts import standing
 from agent.people import pauses, silences
 from agent.record import Record
+from agent.scans import known
 from agent.visible import visible
 
 _SENTENCES: Final = {
@@ -28,7 +29,7 @@ _SENTENCES: Final = {
     "skipped": "{incident} {action} is not needed: {because}",
     "intent": "{mitigation} will {does}{lasting} ({actor}: {because})",
     "would": "{instead}: {mitigation} would {does}{lasting} ({actor}: {because})",
-    "captured": "{mitigation} evidence kept before the act: {kept}",
+    "captured": "{subject} evidence kept{when}: {kept}",
     "in_force": "{mitigation} is in force until {until}, read back from the system{contained}",
     "partly": "{mitigation} holds only in part: {error}",
     "done": "{mitigation} is done, read back from the system{contained}",
@@ -59,6 +60,9 @@ _SENTENCES: Final = {
     "silenced": "{silence}: nobody is told of {about} until {until} ({actor}: {why})",
     "silence_ended": "{silence}: people are told again ({actor}: {why})",
     "sensor": "sensor {name}: {say}",
+    "scanned": "{scanner} has scanned {target}: {findings} findings, {new_count} new, {gone_count} gone",
+    "feed": "list {name} has {entries} networks, {added} new and {removed} gone: {because}",
+    "feed_refused": "list {name}: a new text is not used, the one of before stays: {because}",
     "alert_fires": "{source}: {what} fires{summary}",
     "alert_over": "{source}: an alert is over, {because} ({fingerprint})",
     "muted": "{event} is not counted ({about}): {because}",
@@ -69,6 +73,8 @@ _SENTENCES: Final = {
     "journal_lost": "the journal was lost and a new one begun: {because}; the old one is in {aside}",
     "key_changed": "evidence is signed by a new key: {because}; what the old one signed is in {aside}",
     "key_open": "others may use the signing key: {because}",
+    "noted": "{incident} {actor} adds: {text}",
+    "baseline": "files: {say}{by_whom}",
     "mishaps_accepted": "what happened to the evidence is seen to ({actor}: {why})",
     "adopted": "{mitigation} was found in force: {does}{lasting} ({because})",
 }
@@ -96,8 +102,11 @@ class _Words(dict[str, Any]):
         self.update(pauses.words(record))
         self.update(silences.words(record))
         self.update(standing.words(record))
+        self.update(known.words(record))
         self["names"] = _names(body)
+        self["subject"], self["when"] = record.mitigation or record.incident, " before the act" if record.mitigation else ""
         self["reason"] = f": {body['because']}" if body.get("because") else ""
+        self["by_whom"] = f" ({body['actor']}: {body.get('why', '')})" if body.get("actor") else ""
         self["contained"] = f"; {record.incident} is contained" if body.get("contains") else ""
         self["culprit"] = f" after {body['who']} changed the system" if body.get("who") else ""
         self["kept"] = _kept(body)

@@ -56,7 +56,7 @@ class Sensing:
         self._waits: dict[str, float] = {}
         self._halts: dict[str, threading.Event] = {}
         self._revive: list[tuple[float, str]] = []
-        self._over = False
+        self._over, self._serving = False, set[str]()
         self._dropped: Counter[str] = Counter()
         self._forgotten: dict[str, int] = {}
         self.blind: dict[str, str] = {}
@@ -130,11 +130,12 @@ class Sensing:
             if event.kind != SENSOR.name:
                 continue
             say, blind, silent = str(event.get("say")), not event.get("ok"), bool(event.get("overdue"))
-            self._forgotten[batch.source] = int(event.get("forgotten") or 0)
-            if (blind, silent) != (batch.source in self.blind, batch.source in self.silent):
-                said.append(Record("sensor", {"name": batch.source, "ok": not (blind or silent), "say": say}))
-            self.blind = _with(self.blind, batch.source, say if blind else "")
-            self.silent = _with(self.silent, batch.source, say if silent else "")
+            name = str(event.get("name"))  # the sensor's source, or one of the senders that it hears
+            self._forgotten[name] = int(event.get("forgotten") or 0)
+            if (blind, silent) != (name in self.blind, name in self.silent):
+                said.append(Record("sensor", {"name": name, "ok": not (blind or silent), "say": say}))
+            self.blind = _with(self.blind, name, say if blind else "")
+            self.silent = _with(self.silent, name, say if silent else "")
         return said
 
     def evictions(self) -> dict[str, int]:
@@ -150,6 +151,7 @@ class Sensing:
     def ended(self, crashed: Crashed, now: float) -> str:
         """A sensor's thread ended: started again at once where it was asked to end, later where it has a bug. The bug, or ''."""
         if self._over:
+            self._serving.discard(crashed.name)
             return ""
         if self._halts[crashed.name].is_set():
             self._start(crashed.name)
@@ -181,13 +183,22 @@ class Sensing:
 
     def renew(self) -> None:
         """Have every sensor start again from where it is, because other kinds of events are wanted now."""
-        for halt in self._halts.values():
-            halt.set()
+        for name, halt in self._halts.items():
+            if not getattr(self.sensors[name], "serves", False):
+                halt.set()
 
     def stop(self) -> None:
         """Have every sensor end."""
         self._over = True
-        self.renew()
+        serving = {name for name in self._halts if getattr(self.sensors[name], "serves", False)}
+        self._serving = serving - {name for _, name in self._revive}  # without those that ended by themselves
+        for halt in self._halts.values():
+            halt.set()
+
+    @property
+    def closing(self) -> bool:
+        """Whether a sensor that serves others still says goodbye to them."""
+        return bool(self._serving)
 
 
 def _every(sensor: Sensor) -> timedelta | None:

@@ -18,6 +18,7 @@ from agent.people.pauses import Pauses
 from agent.people.silences import Silences
 from agent.policy import Mode
 from agent.recovery.releases import Releases
+from agent.scans.known import Scans
 from agent.shadow import Shadows
 
 KEPT: Final = 500
@@ -55,6 +56,7 @@ class State:
     silences: Silences = field(default_factory=Silences)
     releases: Releases = field(default_factory=Releases)
     alerts: Alerts = field(default_factory=Alerts)
+    scans: Scans = field(default_factory=Scans)
     last_incident: int = 0
     last_mitigation: int = 0
     evictions: dict[str, int] = field(default_factory=dict)
@@ -98,6 +100,7 @@ BOOKS: Final[Mapping[str, type[Book]]] = {
     "releases": Releases,
     "lists": Lists,
     "alerts": Alerts,
+    "scans": Scans,
 }
 """The state's books: its fields of these names."""
 _KINDS: Final = frozenset(kind for book in BOOKS.values() for kind in book.kinds)

@@ -12,6 +12,7 @@ from ipaddress import IPv4Network, IPv6Network
 from typing import Any, Literal
 
 from agent.action import Change, parameters
+from agent.feeds.listing import Followed
 from agent.fold import fold
 from agent.guard import Lifelines
 from agent.incident import Mitigation
@@ -52,6 +53,8 @@ class Settings:
     windows: tuple[Window, ...] = ()
     zone: tzinfo | None = None
     """The time zone of maintenance windows; None is the host's own."""
+    feeds: tuple[str, ...] = ()
+    """The lists that others keep."""
 
 
 @dataclass(frozen=True)
@@ -92,6 +95,8 @@ class Agent:
     learnt: Lifelines = field(default_factory=Lifelines)
     added: tuple[IPv4Network | IPv6Network, ...] = ()
     owed: dict[str, str] = field(default_factory=dict)
+    feeds: dict[str, Followed] = field(default_factory=dict)
+    """The lists that others keep, by name, as they are now."""
     running: set[tuple[str, str]] = field(default_factory=set)
     still: dict[tuple[str, str], float] = field(default_factory=dict)
     due: list[tuple[float, str]] = field(default_factory=list)
@@ -141,7 +146,8 @@ class Agent:
 def watching(agent: Agent) -> Watch:
     """A watch for the policies that are not off now; it keeps what the one before it has seen."""
     live = [replace(one, mode=agent.mode(one)) for one in agent.policies.values() if agent.mode(one) != "off"]
-    fresh = Watch(live, agent.state.lists.beside(agent.settings.lists))
+    fed = {name: agent.feeds.setdefault(name, Followed()) for name in agent.settings.feeds}
+    fresh = Watch(live, {**agent.state.lists.beside(agent.settings.lists), **fed})
     fresh.adopt(agent.watch)
     return fresh
 

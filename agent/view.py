@@ -12,6 +12,7 @@ from typing import Any, Final
 from agent.alerts.standing import Alert
 from agent.crowd import MANY
 from agent.event import ALERT
+from agent.feeds import followed
 from agent.guard import Lifeline
 from agent.incident import Incident, Mitigation
 from agent.judge import COOL_OFF
@@ -156,6 +157,7 @@ def status(agent: Agent, now: float, counters: Counters) -> dict[str, Any]:
         "alerts": {"total": len(state.alerts.all), "items": alerts(agent)["items"][: min(GLANCE, len(state.alerts.all))]},
         "evictions": {"windows": agent.watch.evictions, **state.evictions},
         "mishaps": [one._asdict() for one in state.mishaps.all],
+        "feeds": followed.shown(agent),
     }
 
 

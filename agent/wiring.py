@@ -6,21 +6,18 @@ Everything heavy is imported where it is wanted, since the command line comes th
 from __future__ import annotations
 
 import gc
-import importlib
 import logging
-import pkgutil
 import socket
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from types import ModuleType
 from typing import TYPE_CHECKING, Any, Final
 
 from agent import __version__
 from agent.action import CannotReach, System, discover
-from agent.event import Catalogue, Event, gather
+from agent.event import Catalogue, Event
 from agent.guard import Lifeline, Lifelines
 from agent.outside import systems
 from agent.people.listed import CONFIGURED
@@ -41,16 +38,12 @@ if TYPE_CHECKING:
 __all__ = ["build", "catalogue", "lifelines", "parse", "read_config_file", "read_policies", "settings", "systems"]
 
 AT_START: Final = (
-    "host", "state", "socket", "sensors", "checks", "postgres", "vault", "docker", "ssh_ports", "evidence", "canary",
+    "host", "state", "socket", "sensors", "feeds", "intake", "checks", "postgres", "vault", "docker", "ssh_ports", "evidence",
+    "canary",
 )  # fmt: skip
 """What of agent.yaml is taken over at a start only; a reload says so where it has changed."""
 STAND_INS: Final = {"office": (address("192.0.2.0/28"),), "monitoring": (address("192.0.2.16/28"),)}
 """Documentation addresses (RFC 5737), which belong to nobody."""
-
-
-def _modules(package: ModuleType) -> Iterator[ModuleType]:
-    for info in pkgutil.iter_modules(package.__path__):
-        yield importlib.import_module(f"{package.__name__}.{info.name}")
 
 
 def catalogue(config: Config | None) -> Catalogue:
@@ -60,12 +53,11 @@ def catalogue(config: Config | None) -> Catalogue:
     checked and tested anywhere.
     """
     import actions
-    from agent import parsers, senders, sensors
     from agent.grammar.config import with_lists
-    from agent.streams import rates, sensor
+    from agent.grammar.config_feeds import STAND_IN, USUAL
+    from agent.streams.declared import declared
 
-    kinds = gather([*_modules(parsers), *_modules(sensors), *_modules(senders), sensor, rates])
-    known = Catalogue(kinds, discover(actions), STAND_INS)
+    known = Catalogue(declared(), discover(actions), STAND_INS | dict.fromkeys(USUAL, STAND_IN), frozenset(USUAL))
     return with_lists(known, config) if config else known
 
 
@@ -92,13 +84,16 @@ def read_config_file(path: Path) -> Config:
     """
     from agent import checks
     from agent.grammar.config import read_config
+    from agent.streams.sender import discover_senders
     from agent.streams.sensor import discover_sensors
 
     try:
         text = path.read_text(encoding="utf-8", errors="surrogateescape")
     except OSError as error:
         raise CannotReach(f"cannot read {path}: {error.strerror}; `contain init` writes one for this host") from error
-    return read_config(text, str(path), sensors=discover_sensors(), checks=discover(checks, mark="ask"))
+    sensors = discover_sensors()
+    del sensors["intake"]  # it has a place of its own in agent.yaml
+    return read_config(text, str(path), sensors=sensors, checks=discover(checks, mark="ask"), senders=discover_senders())
 
 
 def read_policies(config: Config, learnt: Iterable[Lifeline] = ()) -> tuple[tuple[Policy, ...], list[Problem]]:
@@ -140,6 +135,7 @@ def lifelines(config: Config, world: Mapping[str, System]) -> Lifelines:
 
 def settings(config: Config, *, forced_dry_run: bool) -> Settings:
     """What agent.yaml says about all policies."""
+    from agent.grammar.config_feeds import lists_of
     from agent.turn import Approving, Settings
 
     return Settings(
@@ -148,7 +144,8 @@ def settings(config: Config, *, forced_dry_run: bool) -> Settings:
         forced="dry_run" if forced_dry_run else None,
         limits=config.limits,
         approving=Approving(config.approvals.wait.total_seconds(), config.approvals.people, config.approvals.by),
-        lists=config.lists,
+        lists=lists_of(config.lists, config.feeds),
+        feeds=tuple(config.feeds),
         protected=config.protected,
         on_evidence_failure=config.evidence.on_failure,
         windows=config.maintenance,
@@ -179,9 +176,11 @@ def build(
     from agent.expiry.expire import stand_back
     from agent.expiry.expired import take_over
     from agent.expiry.outlive import Outlive
+    from agent.feeds.follow import follow
     from agent.loss.degraded import Memory
     from agent.people.silencing import telling
     from agent.schedule import Schedule, Scheduled
+    from agent.sensors.files import placed
     from agent.turn import Agent, Reread
     from agent.watching.watch import Watch
 
@@ -189,7 +188,7 @@ def build(
     policies, _ = read_policies(config)
     live = config
     stand_back(config.socket)
-    journal, world, keep = _journal(config, lambda: replace(live, never_touch=(*live.never_touch, *agent.added)))
+    journal, world, keep, learn = _journal(config, lambda: replace(live, never_touch=(*live.never_touch, *agent.added)))
     state = journal.recall(lambda plain, records: _replayed(plain, records, world))
     journal.begin(time.time(), Memory(state))
     known = catalogue(config)
@@ -206,6 +205,8 @@ def build(
         logging.getLogger("agent").warning("%s", wrong)
     every = config.canary.total_seconds()
     rounds = canary.Canary(agent, file, every, lambda source: journal.positions().get(source)) if every else None
+    feeds = follow(config, lambda: agent.lifelines.certain, learn)
+    sensors = placed(_sensors(config, learn), config.state) | {one.source: one for one in feeds.values()}
     asked = [
         Scheduled(name, one.question, one.every.total_seconds(), one.timeout.total_seconds(), one.about)
         for name, one in config.checks.items()
@@ -226,7 +227,7 @@ def build(
             agent=agent,
             journal=journal,
             systems=world,
-            sensors=canary.beside(config.sensors, file) if config.canary else config.sensors,
+            sensors=canary.beside(sensors, file) if config.canary else sensors,
             schedule=Schedule(asked, world),
             actions=known.actions,
             socket=config.socket,
@@ -240,12 +241,22 @@ def build(
             outlive=outlive,
             canary=rounds,
             saw=saw,
+            feeds=feeds,
         )
     )
 
 
-def _journal(config: Config, live: Callable[[], Config]) -> tuple[Keeper, dict[str, System], Keep]:
-    """The journal, the systems whose secrets it keeps out, and where evidence from before an act is kept."""
+def _sensors(config: Config, learn: Callable[[str], None]) -> dict[str, Any]:
+    """The sensors of agent.yaml, and the intake where it names one; `learn` hears each secret of its senders."""
+    if config.intake is None:
+        return dict(config.sensors)
+    from agent.sensors.intake import Intake
+
+    return {**config.sensors, "intake": Intake(config.intake, learn)}
+
+
+def _journal(config: Config, live: Callable[[], Config]) -> tuple[Keeper, dict[str, System], Keep, Callable[[str], None]]:
+    """The journal, the systems whose secrets it keeps out, where evidence from before an act is kept, and who learns secrets."""
     from agent.evidence.keeper import Keeper
     from agent.evidence.keyring import take_key
     from agent.evidence.place import Place, make_directory
@@ -264,7 +275,7 @@ def _journal(config: Config, live: Callable[[], Config]) -> tuple[Keeper, dict[s
     world = systems(config, redact.learn, live)
     keep = (config.evidence.keep_events.total_seconds(), config.evidence.keep_size)
     journal = Keeper(Place(config.journal, path, config.socket.with_suffix(".spool"), host, keep), taken, redact)
-    return journal, world, Store(config.kept, redact).keep
+    return journal, world, Store(config.kept, redact).keep, redact.learn
 
 
 def _replayed(plain: Any, records: Iterable[Stored], world: Mapping[str, System]) -> State:

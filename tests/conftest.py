@@ -18,6 +18,7 @@ pytest_plugins = (
     "tests.systemd_box",
     "tests.services",
     "tests.people",
+    "tests.aws",
 )
 """Real systems as fixtures, one file each."""
 

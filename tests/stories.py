@@ -99,6 +99,8 @@ class Gate(System):
 
     @call
     def ring(self, ip: Address) -> None:
+        if self.broken == "no bell":
+            raise OSError("the bell is gone")
         self.rung.append(spoken(ip))
 
     @call

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
@@ -9,10 +10,12 @@ from pydantic_core import from_json, to_json
 
 from agent import policy as words
 from agent import snapshot, view
+from agent.action import Change, action
 from agent.alerts import hearing, standing
 from agent.event import ALERT, FIRING, Event
 from agent.messages import Seen
 from agent.say import sentence
+from agent.schema import Address
 from agent.state import State
 from tests.stories import Gate, Story, shut
 
@@ -192,3 +195,146 @@ def test_only_the_first_telling_is_kept_as_an_event() -> None:
     assert hearing.repeated(story.agent, alert(story))
     assert not hearing.repeated(story.agent, alert(story, "resolved"))
     assert not hearing.repeated(story.agent, alert(story, fingerprint="f2"))
+
+
+# Steps that were put off ----------------------------------------------------------------------------------------------------
+
+
+def later(seconds: float) -> words.Policy:
+    return replace(on_alert(), then=(shut("1h", after=timedelta(seconds=seconds)),))
+
+
+def test_a_step_that_was_put_off_is_not_done_about_an_alert_that_is_over() -> None:
+    story = Story(later(60))
+    told(story)
+    for _ in range(4):
+        story.pass_by(5)
+
+    told(story, "resolved")
+    for _ in range(10):
+        story.pass_by(5)
+
+    assert not story.gate.shut
+    assert "did not come again" in story.said("skipped")[0].body["because"]
+
+
+def test_a_step_that_was_put_off_for_less_than_a_minute_is_done_about_an_alert_that_still_fires() -> None:
+    story = Story(later(30))
+    told(story, fingerprint="f0", ip="203.0.113.8")
+    story.pass_by(5)
+    told(story, "resolved", "f0", ip="203.0.113.8")
+
+    told(story)
+    for _ in range(7):
+        story.pass_by(5)
+
+    assert list(story.gate.shut) == ["203.0.113.7"]
+
+
+def test_a_step_that_was_put_off_over_a_restart_is_done_about_an_alert_that_still_fires() -> None:
+    story = Story(later(60))
+    told(story)
+    story.pass_by(30)
+
+    story.die_and_start_again()
+    for _ in range(8):
+        story.pass_by(5)
+
+    assert list(story.gate.shut) == ["203.0.113.7"]
+
+
+def test_after_a_start_what_was_left_to_do_is_taken_up_before_alerts_are_looked_at() -> None:
+    story = Story(on_alert())
+    told(story)
+
+    story.die_and_start_again()
+
+    assert story.agent.next_hearing > story.now + 0.5
+
+
+# What it says may change ------------------------------------------------------------------------------------------------------
+
+
+def test_an_alert_that_gets_worse_is_news() -> None:
+    clause = words.Clause(
+        (words.Part(ALERT.name, (FIRES, words.Test("severity", "is", "critical", "critical"))),), by=("src.ip",)
+    )
+    story = Story(replace(on_alert(), when=(clause,)))
+    told(story, severity="warning", value=1.0)
+    told(story, severity="warning", value=2.0)
+    assert not story.gate.shut
+    assert not hearing.repeated(story.agent, alert(story, severity="critical"))
+
+    told(story, severity="critical", value=3.0)
+
+    assert list(story.gate.shut) == ["203.0.113.7"]
+    assert len(story.agent.state.alerts.all) == 1
+    assert story.kinds().count("alert_fires") == 2
+
+
+def test_a_label_by_the_name_of_a_secret_is_in_no_record() -> None:
+    story = Story(on_alert())
+
+    told(story, **{"labels.api_token": "hunter2-hunter2", "labels.job": "node"})
+
+    assert b"hunter2" not in to_json(story.said("alert_fires")[0].body)
+    assert b"node" in to_json(story.said("alert_fires")[0].body)
+
+
+# What is done once ----------------------------------------------------------------------------------------------------------
+
+
+@action(impact="mild")
+class Ring:
+    """Ring the bell once."""
+
+    ip: Address
+
+    def plan(self, gate: Gate) -> list[Change]:
+        return [Change("ring the bell", gate.ring(ip=self.ip), None, gate.rang(ip=self.ip))]
+
+
+Ring.name = "ring"  # type: ignore[attr-defined] # an action is named by its file
+
+
+def ringing() -> words.Policy:
+    return replace(on_alert(), then=(words.Step(Ring, {}, {"ip": "src.ip"}),))
+
+
+def test_what_is_done_once_is_done_once_for_an_alert_that_goes_on_firing() -> None:
+    story = Story(ringing())
+    told(story)
+
+    for _ in range(90):
+        story.pass_by(60)
+
+    assert len(story.gate.rung) == 1
+    (incident,) = story.agent.state.incidents.values()
+    assert incident.phase == "contained"
+
+
+def test_what_is_done_once_is_done_again_when_the_alert_fires_again() -> None:
+    story = Story(ringing())
+    told(story)
+    story.pass_by(60)
+    told(story, "resolved")
+    story.pass_by(60)
+
+    told(story)
+    story.pass_by(60)
+
+    assert len(story.gate.rung) == 2
+
+
+def test_what_is_done_once_and_failed_is_tried_until_it_is_done() -> None:
+    story = Story(ringing())
+    story.gate.broken = "no bell"
+    told(story)
+    story.pass_by(61)
+    assert len(story.gate.rung) == 0
+
+    story.gate.broken = ""
+    for _ in range(10):
+        story.pass_by(61)
+
+    assert len(story.gate.rung) == 1

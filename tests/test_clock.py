@@ -21,8 +21,8 @@ from tests.stories import Gate, Story, guard, policy
 
 HOUR = 3600.0
 TIMELESS = {
-    "settings", "state", "watch", "policies", "lifelines", "learnt", "added", "owed", "running", "moving", "busy", "doubtful",
-    "disturbed", "tries", "gathering", "under_way", "evidence", "no_copy", "alone", "reading", "disturber",
+    "settings", "state", "watch", "policies", "feeds", "lifelines", "learnt", "added", "owed", "running", "moving", "busy",
+    "doubtful", "disturbed", "tries", "gathering", "under_way", "evidence", "no_copy", "alone", "reading", "disturber",
 }  # fmt: skip
 """Fields of the agent that hold no time."""
 TIMELESS_STATE = {

@@ -23,7 +23,7 @@ from agent.proving.prove import Proof, problems, prove
 from agent.schema import Address, address
 from tests.stories import Gate
 
-LISTS = {"office": (address("192.0.2.0/24"),), "monitoring": (), "home": (address("198.51.100.8/29"),)}
+LISTS = {"office": (address("192.0.2.0/24"),), "monitoring": (), "home": (address("198.51.100.8/29"),), "threats": ()}
 KNOWN = replace(wiring.catalogue(None), lists=LISTS)
 HEAD = "policy: p\nseverity: P2\nowner: sre\nguard: {max: 20 per 10m}\n"
 FAILURES = "when: {event: auth.ssh.failure, by: src.ip, count: '>= 8 in 2m'}\n"
@@ -383,3 +383,16 @@ def test_every_policy_we_ship_is_proven() -> None:
     assert told.problems == ()
     assert not [one for one in told.reaches if one.chosen == "stranger" and one.impact != "mild"]
     assert len(told.reaches) == sum(len(one.then) + len(one.guard.overflow) for one in policies)
+
+
+def test_what_a_report_leads_to_waits_for_a_person_even_where_it_is_mild() -> None:
+    (reach,) = proof("  - block_ip: {ip: $src.ip, ttl: 1h}", when="when: {event: report, by: src.ip}\n").reaches
+
+    assert "and a person must say yes" in str(reach)
+
+
+def test_a_limit_on_a_port_that_an_event_names_says_so() -> None:
+    when = "when: {event: net.udp, match: {full_rate: {gt: 1000}}, for: 3 of 5, by: port}\n"
+    (reach,) = proof("  - rate_limit: {port: $port, per: all, rps: 10000, ttl: 10m}", when=when).reaches
+
+    assert "everybody who connects to port $port" in str(reach)

@@ -648,3 +648,43 @@ def test_the_longest_limit_is_bounded_by_its_block() -> None:
 
     assert all((one.until or 0) - one.since <= 40 * MINUTE + 15 for one in story.agent.state.mitigations.values())
     assert Ttl.read("10m x2 up to 40m").after(9) == timedelta(minutes=40)
+
+
+# By a person's word alone -------------------------------------------------------------------------------------------------
+
+
+def reports(name: str = "on-report", **more: Any) -> Policy:
+    return Policy(name, "P1", (Clause((Part("report"),), by=("src.ip",)),), (shut("1h"),), digest="digest", **more)
+
+
+def test_a_report_alone_puts_nothing_of_another_policy_back_that_was_let_go() -> None:
+    story = Kernel(ladder("1h"), reports())
+    story.logins(3)
+    story.pass_by(HOUR + 15 * MINUTE)
+    assert not story.gate.shut
+    assert not story.gate.narrowed
+
+    story.ask("report", text="it is them again", ip=IP)
+    story.pass_by(MINUTE)
+
+    assert not story.gate.shut
+    assert not story.gate.narrowed
+    assert "recurred" not in story.kinds()
+    assert len(story.agent.state.approvals.waiting) == 1
+
+
+def test_a_report_again_puts_no_limit_in_place_without_a_yes() -> None:
+    story = Kernel(reports(recover=Recover(release=LADDER, watch=timedelta(hours=1))))
+    story.ask("report", text="it is them", ip=IP)
+    (one,) = story.agent.state.approvals.waiting
+    story.ask("approve", what=one.id, plan=one.plan, why="so it is", action=Shut(address(IP), Ttl.read("1h")))
+    assert list(story.gate.shut) == [IP]
+    story.pass_by(HOUR + 15 * MINUTE)
+    assert not story.gate.shut
+    assert not story.gate.narrowed
+
+    story.ask("report", text="it is them again", ip=IP)
+    story.pass_by(MINUTE)
+
+    assert not story.gate.shut
+    assert not story.gate.narrowed

@@ -13,8 +13,9 @@ from dataclasses import replace
 from datetime import timedelta
 from typing import Final
 
-from agent.alerts.standing import MOST, name
+from agent.alerts.standing import LEFT_OUT, MOST, Alert, name
 from agent.event import ALERT, FIRING, RESOLVED, Event
+from agent.evidence.redact import telling
 from agent.policy import Policy
 from agent.schema import rough
 from agent.turn import Agent, Turn, comes_round
@@ -27,12 +28,18 @@ LONGEST: Final = 7 * 86400.0
 MISSED: Final = 2.0
 """So many of a sender's repeats may be missing."""
 GRACE: Final = 300.0
+FRESH: Final = 5.0
+"""Seconds for which a look at what fires is good enough to decide on a step that was put off."""
+_NEWS: Final = ("name", "severity", "service", "instance", "user", "container", "unit", "src.ip", "dst.ip")
+"""Fields that make one that fires already another one for policies: it got worse, or is about somebody else."""
 
 
 def repeated(agent: Agent, event: Event) -> bool:
     """Whether an alert fires already, so that the event says nothing new."""
-    fields = event.fields
-    return event.kind == ALERT.name and fields.get("status") == FIRING and _key(event) in agent.state.alerts.all
+    if event.kind != ALERT.name or event.fields.get("status") != FIRING:
+        return False
+    known = agent.state.alerts.all.get(_key(event))
+    return known is not None and _same(known, event)
 
 
 def heard(turn: Turn, event: Event) -> bool:
@@ -47,28 +54,51 @@ def heard(turn: Turn, event: Event) -> bool:
         return True
     if event.fields.get("status") != FIRING:
         return True
-    if key in known:
+    if key in known and _same(known[key], event):
         turn.agent.told_of[key] = (turn.agent.told_of.get(key, (1, 0.0))[0] + 1, turn.now)
         return False
-    if len(known) >= MOST:
+    if len(known) >= MOST and key not in known:
         turn.agent.state.evictions["alerts"] = turn.agent.state.evictions.get("alerts", 0) + 1
         return True
-    fields = [[field, value] for field, value in event.fields.items()]
+    if not known:  # nothing else fires: what begins now is looked at again in a minute, and not at once
+        turn.agent.next_hearing = turn.now + EVERY
+    fields = [[field, LEFT_OUT if telling(field) else value] for field, value in event.fields.items()]
     turn.note("alert_fires", _named(event) | {"fields": fields, "forgeable": event.forgeable})
     return True
 
 
 def still(turn: Turn) -> Iterator[Hit]:
-    """What policies say to all that fires, once a minute; what is not heard of any more is over first."""
+    """What policies say to all that fires, once a minute, and before a step that was put off; what is not heard of any more is
+    over first.
+    """
     agent = turn.agent
-    if not agent.state.alerts.all or not comes_round(agent.next_hearing, EVERY, turn.now):
+    waits = bool(agent.later) and agent.later[0][0] <= turn.now
+    if not agent.state.alerts.all or not comes_round(agent.next_hearing - (EVERY - FRESH if waits else 0.0), EVERY, turn.now):
         return
     agent.next_hearing = turn.now + EVERY
     _let_go(turn)
     watch = _plain(agent)
     for one in list(agent.state.alerts.all.values()):
         for hit in watch.feed(one.event, turn.now):
+            if _done(turn, hit, one.since):
+                continue
             yield replace(hit, policy=next(each for each in agent.watch.policies if each.name == hit.policy.name))
+
+
+def _done(turn: Turn, hit: Hit, since: float) -> bool:
+    """Whether all that came of it since it fires is what is done once: a restart is not repeated each minute until it is over."""
+    key = (hit.policy.name, " ".join(str(value) for value in hit.key) or turn.agent.settings.host)
+    incident, held = turn.agent.state.incident_for(*key), turn.agent.state.mitigations
+    made = [one for name in (incident.mitigations if incident else ()) if (one := held.get(name)) and one.since >= since]
+    if not made or made[-1].stage == "failed" or any(one.change.undo is not None for one in made):
+        return False
+    turn.agent.still[key] = turn.now
+    return True
+
+
+def standing_only(policy: Policy) -> bool:
+    """Whether it goes by what fires alone: then its steps are for as long as that does."""
+    return bool(policy.when) and len(_windowless(policy).when) == len(policy.when)
 
 
 def _let_go(turn: Turn) -> None:
@@ -91,6 +121,11 @@ def _plain(agent: Agent) -> Watch:
 def _windowless(policy: Policy) -> Policy:
     parts = tuple(one for one in policy.when if [(part.event, part.window) for part in one.parts] == [(ALERT.name, None)])
     return replace(policy, when=parts)
+
+
+def _same(known: Alert, event: Event) -> bool:
+    before = dict(known.fields)
+    return all(before.get(field) == event.fields.get(field) for field in _NEWS)
 
 
 def _key(event: Event) -> str:

@@ -14,6 +14,9 @@ MOST: Final = 10_000
 KEPT: Final = 50
 """Alerts that are over and still shown."""
 
+LEFT_OUT: Final = "[left out]"
+"""What stands for a label that is called like a secret: the redactor sees names of fields, and these stand in pairs."""
+
 Fields = tuple[tuple[str, Value], ...]
 
 

@@ -13,14 +13,16 @@ _SECTIONS: Final = {
     "See": {
         "status": ("status", "What is wrong, what is in force, who has paused what."),
         "why": ("why", "Everything known about one address, incident or mitigation."),
-        "incidents": ("incidents", "Incidents: list, show."),
+        "incidents": ("incidents", "Incidents: list, show, resolve."),
         "mitigations": ("mitigations", "Mitigations: list, show."),
         "events": ("events", "What the agent saw: list, tail, kinds, show."),
         "alerts": ("alerts", "What other tools say fires now."),
         "approvals": ("approvals", "What waits for a person's yes."),
+        "baseline": ("baseline", "Watched files: what differs from what is right, and accepting it."),
         "check": ("check", "Health checks: run them now, list them."),
     },
     "Act": {
+        "report": ("report", "Tell of what no sensor sees; it opens an incident at once."),
         "block": ("block", "Drop every packet from an address or network."),
         "limit": ("limit", "Limit how many requests or packets each address may send."),
         "do": ("do", "Carry out any action, or show what it would do."),
@@ -39,6 +41,7 @@ _SECTIONS: Final = {
         "doctor": ("doctor", "Look for what keeps the agent from working."),
         "reload": ("order", "Read the policies and agent.yaml again."),
         "grants": ("grants", "What the agent needs to be granted in PostgreSQL and Vault, ready to run."),
+        "import": ("import_", "Reports of scanners: trivy, grype, sarif."),
         "policy": ("policy", "Policies: check, prove, test, explain, schema, list, mode."),
         "evidence": ("evidence", "The record of everything: verify, export, show, files."),
         "completion": ("completion", "Completion for bash, zsh or fish."),
@@ -67,7 +70,7 @@ class _Root(click.Group):
         for commands in _SECTIONS.values():
             if name in commands:
                 module = import_module(f"agent.cli.{commands[name][0]}")
-                return cast("click.Command", getattr(module, name))
+                return cast("click.Command", getattr(module, name if hasattr(module, name) else f"{name}_"))
         return None
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002 - click's signature

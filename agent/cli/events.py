@@ -31,6 +31,8 @@ COLUMNS: Final[Columns] = {
     "fields": _fields,
 }
 
+_KEPT: Final = "only what some policy waits for is kept, and no measurements (net, check …)"
+
 _KIND = click.option("--kind", default="", help="Only events of this kind, or that begin like it, as in auth.ssh.")
 
 
@@ -45,11 +47,11 @@ def events() -> None:
 @click.option("--limit", type=click.IntRange(1, MOST), default=100, show_default=True, help="At most so many, the newest.")
 @click.pass_obj
 def list_events(given: Given, kind: str, since: float | None, limit: int) -> None:
-    """What was seen, the newest first."""
+    """What was seen and kept, the newest first: what some policy waits for, and no measurements."""
     start = time.time() - since if since else 0.0
     items = given.ask("events", since=start, limit=MOST if kind else limit)["items"]
     found = [one for one in items if one["kind"].startswith(kind)][:limit]
-    given.show.table("events", found, COLUMNS, "no such event was seen")
+    given.show.table("events", found, COLUMNS, f"no such event was seen; {_KEPT}")
 
 
 @events.command("tail", examples=("contain events tail", "contain events tail --json --kind http"))
@@ -90,6 +92,7 @@ def show_event(given: Given, number: int) -> None:
         given.show.document("events", [one])
         return
     rows = [["kind", one["kind"]], ["seen", At(one["seen"])], ["source", one["source"]], *one["fields"].items()]
+    rows += [["its own time", At(one["ts"])]] if one.get("skewed") else []
     rows += [["forgeable", "yes: a stranger can write this text"]] if one["forgeable"] else []
     given.show.rows([*rows, ["line", one["raw"] or None]])
 

@@ -61,3 +61,22 @@ def show_incident(given: Given, name: str) -> None:
         given.show.document("incidents", [{**found[0], "mitigations": answer["mitigations"]}])
         return
     tell(given, {**answer, "incidents": found})
+
+
+@incidents.command("resolve", examples=('contain incidents resolve INC-2 --why "the shop answers again"',))
+@click.argument("name", metavar="ID", type=Name("incidents", "id"))
+@click.option("--why", required=True, help="How it ended; it stands in the evidence.")
+@click.pass_obj
+def resolve(given: Given, name: str, why: str) -> None:
+    """Say that an incident is over, a report's above all, which ends by nothing else. What holds for it is lifted first."""
+    answer = given.ask("resolve", what=name, why=why)
+    if given.json:
+        given.show.document("resolve", [answer])
+    match answer["result"]:
+        case "failed":
+            raise Stop(Exit.FAILED, answer["error"])
+        case "refused":
+            raise Stop(Exit.REFUSED, f"cannot resolve {name}: {answer['because']}")
+    if not given.json:
+        show = given.show
+        show.line(f"{name} is resolved." if answer["result"] == "resolved" else f"Nothing to do: {show.text(answer['because'])}.")

@@ -7,6 +7,7 @@ from typing import Any, Final
 
 import click
 
+from agent.cli import feed_rows
 from agent.cli.completion import Name
 from agent.cli.ends import Exit, Stop
 from agent.cli.given import Given, Noun
@@ -32,7 +33,7 @@ _POLICIES = click.option(
 
 @click.group("list", cls=Noun, alone="show")
 def list() -> None:
-    """Addresses that are never touched (`never_touch`), or left alone by the policies that name a list of agent.yaml.
+    """Addresses that are never touched (`never_touch`), lists of agent.yaml that policies name, and those that others keep.
 
     Without a command: show. What people add ends by itself.
     """
@@ -104,16 +105,55 @@ def remove(given: Given, name: str, address: str, why: str, policies: tuple[str,
 
 @list.command("show", examples=("contain list", "contain list show office", "contain list show --json"))
 @click.argument("name", metavar="[LIST]", required=False, type=Name("lists", "list"))
+@click.option("--from", "first", type=click.IntRange(0), default=0, help="Of a list that others keep: leave out so many.")
+@click.option("--limit", type=click.IntRange(1, 1000), default=100, show_default=True, help="And show so many.")
 @click.pass_obj
-def show(given: Given, name: str | None) -> None:
-    """Everything that counts: what agent.yaml names, what this host learnt by itself, what people added until when, and why."""
+def show(given: Given, name: str | None, first: int, limit: int) -> None:
+    """Everything that counts: what agent.yaml names, what this host learnt by itself, what people added until when, and why.
+
+    Of a list that others keep: how many networks, from where, when that last said so, what is wrong, and the networks.
+    """
     answer = given.ask("lists")
     if name is not None and name not in answer["lists"]:
         raise Stop(Exit.USAGE, f"cannot show {name}: no such list\nKnown: {', '.join(answer['lists'])}")
+    if name in (one["name"] for one in answer["feeds"]):
+        _networks(given, given.ask("list_entries", list=name, first=first, limit=limit))
+        return
     rows = [one for one in answer["items"] if name in (None, one["list"])]
     given.show.table("list", rows, ROWS, "nothing is on it")
     if answer["total"] > len(answer["items"]):
         given.show.talk(f"these are {len(answer['items'])} of {answer['total']}")
+    for one in answer["feeds"] if name is None and not given.json else ():
+        for line in feed_rows.head(given.show, one):
+            given.show.talk(line)
+
+
+def _networks(given: Given, answer: Mapping[str, Any]) -> None:
+    if given.json:
+        given.show.document("entries", [answer])
+        return
+    for line in feed_rows.head(given.show, answer):
+        given.show.talk(line)
+    for one in answer["items"]:
+        given.show.line(one)
+    behind = answer["first"] + len(answer["items"])
+    if behind < answer["entries"]:
+        given.show.talk(f"and {answer['entries'] - behind:,} more: contain list show {answer['name']} --from {behind}")
+
+
+@list.command("accept", examples=("contain list accept threats",))
+@_LIST
+@click.pass_obj
+def accept(given: Given, name: str) -> None:
+    """Use the new text of a list that others keep, which was refused because less than half was left of it."""
+    answer = given.ask("list_accept", list=name)
+    _refused("accept", answer)
+    if given.json:
+        given.show.document("list", [answer])
+    elif answer["result"] == "nothing":
+        given.show.line(f"Nothing to accept: {given.show.text(answer['because'])}.")
+    else:
+        given.show.line(f"{name} has {answer['entries']:,} networks from now on; it had {answer['before']:,}.")
 
 
 @list.command("check", examples=("contain list check 192.0.2.7", "contain list check 192.0.2.7 --json"))

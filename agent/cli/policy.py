@@ -10,7 +10,7 @@ from typing import Any, Final
 
 import click
 
-from agent.cli import policy_files, policy_prove
+from agent.cli import policy_backtest, policy_files, policy_import, policy_prove, policy_sigma
 from agent.cli.completion import Name
 from agent.cli.ends import Exit, Stop
 from agent.cli.given import Given, Noun, plainly
@@ -36,6 +36,9 @@ def policy() -> None:
 
 policy.add_command(explain)
 policy.add_command(policy_prove.prove)
+policy.add_command(policy_import.import_fail2ban)
+policy.add_command(policy_sigma.import_sigma)
+policy.add_command(policy_backtest.backtest)
 
 
 @policy.command("check", examples=("contain policy check", "contain policy check policies/ --json"))

@@ -104,7 +104,8 @@ def _of_json(given: Given, written: str) -> Event:
     if strange := [name for name in fields if kinds[kind].field(name) is None]:
         mend = f"It has {', '.join(kinds[kind].fields)}."
         raise Stop(Exit.USAGE, f"cannot explain the event: {kind} has no field {', '.join(strange)}\n{mend}")
-    return Event(kind, time.time(), fields, "by hand", forgeable=kinds[kind].forgeable)
+    source = str(fields.pop("source", "by hand"))  # the one field that is not in `fields`
+    return Event(kind, time.time(), fields, source, forgeable=kinds[kind].forgeable)
 
 
 # From the journal -------------------------------------------------------------------------------------------------------

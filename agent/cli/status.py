@@ -11,11 +11,12 @@ from typing import Any, Final
 
 import click
 
-from agent.cli import evidence_health
+from agent.cli import evidence_health, feed_rows, intake_rows
 from agent.cli.ends import Exit, Stop
 from agent.cli.given import Given, Verb
 from agent.cli.pause import heads, plain
 from agent.cli.show import At, Cell, Ink, Show, span, word
+from agent.event import REPORTED
 
 MOST: Final = 10
 """Rows of one sort on the screen; the listings have the rest."""
@@ -86,6 +87,8 @@ def _plain(answer: Answer) -> Iterable[list[Cell]]:
         yield ["blind", source, say]
     for source, say in answer["silent"].items():
         yield ["silent", source, say]
+    yield from intake_rows.rows(answer["intake"])
+    yield from feed_rows.rows(answer["feeds"])
     if one := answer["canary"]:
         yield ["canary", one["result"], At(one["at"]), one["ms"], one["say"]]
     if answer["problems"]:
@@ -146,6 +149,9 @@ def _incident(show: Show, one: Answer) -> list[Cell]:
     if silence := one["silenced"]:
         known = f"silenced by {silence['actor']}: {silence['why']}; ends {show.at(silence['until'])}"
         return [Ink(cell, "dim") for cell in (one["severity"], one["id"], one["policy"], one["target"], one["phase"], known)]
+    if one["policy"] == REPORTED:
+        last = f"{show.at(one['last'])}, {show.text(one['because'])}"
+        return [word(one["severity"]), one["id"], one["policy"], one["target"], word(one["phase"]), last]
     last = f"last {show.at(one['last'])}, found {one['findings']}×"
     last += f"; {show.text(one['told'][-1])}" if one["told"] and one["phase"] == "open" else ""
     last += f"; {going}" if (going := recovery(show, one)) else ""
@@ -193,6 +199,8 @@ def _foot(show: Show, answer: Answer) -> Iterable[tuple[str, str]]:
         yield "blind", show.text(f"{source}: {say}")
     for source, say in answer["silent"].items():
         yield "silent", show.text(f"{source}: {say}")
+    yield from intake_rows.lines(show, answer["intake"])
+    yield from feed_rows.lines(show, answer["feeds"])
     if answer["canary"]:
         yield "canary", _canary(show, answer["canary"])
     if early := {name: count for name, count in answer["evictions"].items() if count}:

@@ -8,9 +8,11 @@ from typing import Any, Final
 import click
 
 from agent.cli.completion import Name
+from agent.cli.events import COLUMNS
 from agent.cli.given import Given, Verb
 from agent.cli.show import At, Cell, Show, word
 from agent.cli.status import recovery
+from agent.event import REPORTED
 
 LATEST: Final = 10
 _OVER: Final = (": refused: ", "contain approve ")
@@ -27,15 +29,24 @@ def why(given: Given, target: str) -> None:
     Is it a life-line, what was found, what is in force against it, how often before, and the latest events that name it.
     """
     answer = given.ask("why", target=target)
-    answer["events"] = [one for one in given.ask("events", limit=_LOOKED_AT)["items"] if _names(one, target)][:LATEST]
+    about = {target, *(one["target"] for one in answer["incidents"] if one["id"] == target)}
+    answer["events"] = [one for one in given.ask("events", limit=_LOOKED_AT)["items"] if _names(one, about)][:LATEST]
     if given.json:
         given.show.document("why", [answer])
     else:
         tell(given, answer)
 
 
-def _names(event: Mapping[str, Any], target: str) -> bool:
-    return any(str(value) == target for value in event["fields"].values())
+def _names(event: Mapping[str, Any], about: set[str]) -> bool:
+    return any(str(value) in about for value in event["fields"].values())
+
+
+def _line(event: Mapping[str, Any]) -> str:
+    """The log line; for what came as a document, or by hand, its kind and fields."""
+    raw = str(event["raw"])
+    if raw and not raw.startswith(("{", "[")) and any(str(value) in raw for value in event["fields"].values() if value):
+        return raw
+    return f"{event['kind']} {COLUMNS['fields'](event)}"
 
 
 def tell(given: Given, answer: Mapping[str, Any]) -> None:
@@ -65,6 +76,8 @@ def _rows(show: Show, answer: Mapping[str, Any]) -> Iterable[list[Cell]]:
         yield [one["id"], word(one["severity"]), word(one["phase"]), At(one["last"]), said]
         if going := recovery(show, one):
             yield ["", "", "", "", going]
+        if one["policy"] == REPORTED and one["phase"] != "resolved":
+            yield ["", "", "", "", f'it stays open until: contain incidents resolve {one["id"]} --why "…"']
         for sentence in one["told"]:
             if one["phase"] == "open" or not any(word in sentence for word in _OVER):
                 yield ["", "", "", "", sentence]
@@ -76,4 +89,4 @@ def _rows(show: Show, answer: Mapping[str, Any]) -> Iterable[list[Cell]]:
     for aim, count in answer["repeats"].items():
         yield ["before", "", "", "", f"{aim}: {count}× in the last 30 days"]
     for one in answer.get("events", ()):
-        yield ["event", "", "", At(one["seen"]), one["raw"] or one["kind"]]
+        yield ["event", "", "", At(one["seen"]), _line(one)]

@@ -15,7 +15,7 @@ from pydantic_core import from_json
 
 from agent.event import Event
 from agent.evidence.journal_file import CorruptJournal, open_to_read, telling
-from agent.evidence.leaf import read_events, read_record
+from agent.evidence.leaf import nanoseconds, read_events, read_record
 from agent.evidence.merkle import Verdict, chain_hash, genesis, leaf_hash, verify
 from agent.record import Stored
 
@@ -31,6 +31,10 @@ SNAPSHOT: Final = """select ifnull(cast(size as integer), 0), ifnull(cast(chain 
     ifnull(cast(seal as blob), x'') from snapshot"""
 POSITION: Final = "select ifnull(cast(source as text), ''), ifnull(cast(value as text), '') from position"
 EVENTS: Final = "select ifnull(cast(body as blob), x'') from events"
+EVENTS_ON: Final = """select id, ifnull(cast(body as blob), x'') from events
+    where id > ? and last >= ? and first <= ? order by id limit 100"""
+OF_KINDS: Final = f"""{RECORD} where seq > ? and instr(?, ' ' || json_extract(cast(leaf as text), '$.kind') || ' ')
+    and json_extract(cast(leaf as text), '$.ts') between ? and ? order by seq limit 500"""
 EVENTS_SIZES: Final = "select id, ifnull(cast(last as real), 0.0), ifnull(length(cast(body as blob)), 0) from events"
 
 _log = logging.getLogger(__name__)
@@ -172,6 +176,39 @@ class Reader:
     ) -> list[Event]:
         """Stored events; see find_events."""
         return find_events(self._path, self._db, since, until, limit, newest_first=newest_first)
+
+    def all_events(self, since: float, until: float) -> Iterator[Event]:
+        """Every event stored from `since` to `until` (Unix seconds), in the order they were stored, a few commits at a time.
+
+        Nothing is held open between them: the agent goes on writing, and what it forgets meanwhile is left out.
+        """
+        past = 0
+        while True:
+            with telling(self._path):
+                rows = self._db.execute(EVENTS_ON, (past, since, until)).fetchall()
+            for number, body in rows:
+                past = number
+                try:
+                    batch = read_events(body)
+                except ValueError as error:
+                    raise CorruptJournal(self._path, f"stored events are not readable: {error}") from None
+                yield from (event for event in batch if since <= event.seen <= until)
+            if not rows:
+                return
+
+    def all_records(self, kinds: Iterable[str], since: float = 0.0, until: float = math.inf) -> Iterator[Stored]:
+        """Every record of these kinds written from `since` to `until` (Unix seconds), oldest first."""
+        wanted = f" {' '.join(kinds)} "
+        first, last = nanoseconds(max(0.0, since)), nanoseconds(min(until, 9e9))
+        past = -1
+        while True:
+            with telling(self._path):
+                rows = self._db.execute(OF_KINDS, (past, wanted, first, last)).fetchall()
+            for row in rows:
+                past = row[0]
+                yield _stored(self._path, *row)
+            if not rows:
+                return
 
     def verify(self, vkey: str, outside: Iterable[str] = ()) -> Verdict:
         """Check every record against its chain, the checkpoints stored here and those that were kept outside."""

@@ -10,10 +10,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from datetime import timedelta
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, Final
 
 from agent.action import CannotReach
 from agent.event import Catalogue
+from agent.grammar.config_feeds import STAND_IN, USUAL, FeedKeys, feeds
+from agent.grammar.config_intake import intake
 from agent.grammar.config_keys import (
     ApprovalKeys,
     CheckOptions,
@@ -31,6 +34,7 @@ from agent.grammar.config_windows import windows
 from agent.grammar.located import LARGEST, Node, Place, Problem, Problems, did_you_mean, scan
 from agent.grammar.pick import Picked, Shelf, pick
 from agent.grammar.typed import read, record, values_of
+from agent.intake.settings import Settings
 from agent.people.maintenance import Window
 from agent.policy import Limits, Mode, Rate
 from agent.schema import Address, spell
@@ -65,6 +69,7 @@ class Config:
     mode: Mode = "dry_run"
     never_touch: tuple[Address, ...] = ()
     lists: Mapping[str, tuple[Address, ...]] = field(default_factory=dict)
+    feeds: Mapping[str, FeedKeys] = field(default_factory=dict)
     limits: Limits = LIMITS
     approvals: ApprovalKeys = field(default_factory=ApprovalKeys)
     sensors: Mapping[str, Any] = field(default_factory=dict)
@@ -77,6 +82,7 @@ class Config:
     ssh_ports: tuple[int, ...] = (22,)
     evidence: EvidenceKeys = field(default_factory=EvidenceKeys)
     maintenance: tuple[Window, ...] = ()
+    intake: Settings | None = None
     canary: timedelta = CANARY
     """How often a line of the agent's own goes the whole way; nothing where it is switched off."""
 
@@ -91,8 +97,15 @@ class Config:
         return self.state / "evidence"
 
 
-def read_config(text: str, name: str, *, sensors: Mapping[str, type[Any]], checks: Mapping[str, type[Any]]) -> Config:
-    """The configuration in the text of a file called `name`; `sensors` and `checks` are the types it may use, by name.
+def read_config(
+    text: str,
+    name: str,
+    *,
+    sensors: Mapping[str, type[Any]],
+    checks: Mapping[str, type[Any]],
+    senders: Mapping[str, type[Any]] = MappingProxyType({}),
+) -> Config:
+    """The configuration in the text of a file called `name`; the others are the types that it may use, by name.
 
     Raises:
         Problems: something is wrong; all of it. Passwords do not show in the lines that problems quote.
@@ -102,24 +115,30 @@ def read_config(text: str, name: str, *, sensors: Mapping[str, type[Any]], check
     found += [
         Problem(other.place, "a second document", "agent.yaml is a single one; take the --- away") for other in documents[1:]
     ]
-    config = _ConfigReader(root, found, sensors, checks).read()
+    config = _ConfigReader(root, found, sensors, checks, senders).read()
     if found or config is None:
         raise Problems([_without_password(one) for one in found])
     return config
 
 
 def with_lists(catalogue: Catalogue, config: Config) -> Catalogue:
-    """The catalogue with the lists of agent.yaml, which policies name."""
-    return replace(catalogue, lists=config.lists)
+    """The catalogue with the lists of agent.yaml, which policies name, and stand-ins for those that others keep."""
+    fed = {name for name in (*USUAL, *config.feeds) if name not in config.lists}
+    return replace(catalogue, lists={**dict.fromkeys(sorted(fed), STAND_IN), **config.lists}, feeds=frozenset(fed))
 
 
 class _ConfigReader:
     """Reads the one document; whatever is wrong goes to `found`."""
 
     def __init__(
-        self, root: Node, found: list[Problem], sensors: Mapping[str, type[Any]], checks: Mapping[str, type[Any]]
+        self,
+        root: Node,
+        found: list[Problem],
+        sensors: Mapping[str, type[Any]],
+        checks: Mapping[str, type[Any]],
+        senders: Mapping[str, type[Any]],
     ) -> None:
-        self.root, self.found = root, found
+        self.root, self.found, self.senders = root, found, senders
         self.sensor_shelf = Shelf("sensor type", "sensor", sensors, SensorOptions)
         self.check_shelf = Shelf("check type", "check", checks, CheckOptions)
 
@@ -137,8 +156,10 @@ class _ConfigReader:
             "postgres": postgres,
             "vault": systems.vault if systems is not None else None,
             "docker": systems.docker if systems is not None else None,
+            "feeds": feeds(given.get("feeds"), self.root, self.found),
             "limits": _limits(given.get("limits")),
             "canary": self._canary(given.get("canary")),
+            "intake": intake(given.get("intake"), given.get("socket") or Config.socket, self.senders, self.found),
             "maintenance": windows(given.get("maintenance"), self.found),
         }
         if self.found:
@@ -156,6 +177,10 @@ class _ConfigReader:
 
     def _sensors(self, nodes: Mapping[str, Node]) -> dict[str, Any]:
         made = {name: self._instance(name, node, self.sensor_shelf)[1] for name, node in nodes.items()}
+        for name in made:
+            if name == "intake" or name.startswith("feed:"):
+                hint = "the agent's own intake and lists go by that name; call it something else"
+                self.found.append(Problem(nodes[name].place, f"no sensor can be called `{name}`", hint))
         first: dict[str, str] = {}
         for name, sensor in made.items():
             source = getattr(sensor, "source", name)
@@ -205,7 +230,9 @@ class _ConfigReader:
 
 _EVERY: Final = timedelta(seconds=10)
 _TIMEOUT: Final = timedelta(seconds=3)
-_MADE: Final = frozenset({"sensors", "checks", "postgres", "vault", "docker", "limits", "canary", "maintenance"})
+_MADE: Final = frozenset(
+    {"sensors", "checks", "postgres", "vault", "docker", "limits", "canary", "maintenance", "intake", "feeds"}
+)
 _PLAIN: Final = frozenset(one.name for one in fields(Config)) - _MADE
 
 

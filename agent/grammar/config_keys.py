@@ -12,6 +12,8 @@ from typing import Annotated, ClassVar, Final, Literal
 from annotated_types import Interval
 from pydantic import AfterValidator
 
+from agent.grammar.config_feeds import FeedKeys
+from agent.grammar.config_intake import IntakeKeys
 from agent.grammar.config_windows import MaintenanceKeys
 from agent.grammar.located import Node
 from agent.grammar.policy_keys import RateLine, ShareLine
@@ -77,7 +79,10 @@ class LimitKeys:
 class SensorOptions:
     """What may stand beside the type of a sensor: nothing yet."""
 
-    elsewhere: ClassVar[Mapping[str, str]] = {"type": "the type is the key itself: auth: {logfile: {path: …, parsers: [sshd]}}"}
+    elsewhere: ClassVar[Mapping[str, str]] = {
+        "type": "the type is the key itself: auth: {logfile: {path: …, parsers: [sshd]}}",
+        "intake": "it stands at the top of agent.yaml: intake: {senders: {prometheus: {alertmanager: {}, auth: {…}}}}",
+    }
 
 
 @dataclass(frozen=True)
@@ -203,9 +208,15 @@ class ConfigKeys:
     mode: Annotated[Literal["dry_run", "enforce"], About("for policies that say nothing of their own")] = "dry_run"
     never_touch: Annotated[tuple[Address, ...], About("addresses that no action may ever reach")] = ()
     lists: Annotated[Mapping[str, tuple[Address, ...]] | None, About("addresses by the names that policies use")] = None
+    feeds: Annotated[
+        Mapping[str, FeedKeys] | None, About("lists that others keep, as in drop: {url: https://lists.example.com/drop.txt}")
+    ] = None
     limits: Annotated[LimitKeys | None, About("what all policies together must not exceed")] = None
     approvals: Annotated[ApprovalKeys | None, About("who says yes to what waits for a person, as in {people: 2}")] = None
     sensors: Annotated[Mapping[str, Node] | None, About("what is read, as in auth: {logfile: {path: …, parsers: [sshd]}}")] = None
+    intake: Annotated[
+        IntakeKeys | None, About("what other tools may hand in over HTTP, as in {senders: {prometheus: {alertmanager: {}, …}}}")
+    ] = None
     checks: Annotated[Mapping[str, Node] | None, About("what is asked, as in shop: {http: {url: …}, every: 10s}")] = None
     systems: Annotated[SystemKeys | None, About("outside systems that checks and actions need")] = None
     protected: Annotated[
@@ -224,6 +235,7 @@ class ConfigKeys:
     services: Annotated[Node | None, Later(_SERVICES)] = None
 
     elsewhere: ClassVar[Mapping[str, str]] = {
+        "senders": "write intake: {senders: {…}}",
         "policy": "policies stand in files of their own, named by `policies: [directory]`",
         "dry_run": "write mode: dry_run",
         "whitelist": "addresses that are never touched stand in `never_touch`",

@@ -158,7 +158,8 @@ class _EventReader:
         return None
 
     def _event(self, kind: Kind, at: float, values: Mapping[str, Value]) -> Event:
-        return Event(kind.name, at, values, "example", at, forgeable=kind.forgeable)
+        fields = {name: value for name, value in values.items() if name != "source"}  # the one field that is not in `fields`
+        return Event(kind.name, at, fields, str(values.get("source", "example")), at, forgeable=kind.forgeable)
 
     def _log(self, pairs: Mapping[str, Pair], times: _Times) -> list[tuple[float, Event]]:
         for name, pair in pairs.items():

@@ -22,6 +22,7 @@ def lints(
         *told.people(),
         *told.bounds(),
         *told.empty_lists(),
+        *told.let_off_by_others(),
         *told.one_for_all(),
         *told.forged(),
         *told.waiting(),
@@ -76,6 +77,18 @@ class _Lints:
             if test.operator == "list"
             for name in test.operand
             if not self.catalogue.lists[name]
+        ]
+
+    def let_off_by_others(self) -> list[Problem]:
+        """Whoever keeps a list decides who is left alone, and whoever breaks into their server does."""
+        unless, guard = self.nodes.get("unless"), self.nodes.get("guard")
+        names = [(unless, name) for test in self.policy.unless if test.operator == "list" for name in test.operand]
+        names += [(guard, name) for name in self.policy.guard.never]
+        hint = "a list of others belongs into `match`; here name one of `lists:` in agent.yaml, unless you trust them so far"
+        return [
+            self._warn(_named(node, name).place, f"whoever the list `{name}` names is left alone, and others keep it", hint)
+            for node, name in names
+            if node is not None and name in self.catalogue.feeds
         ]
 
     def one_for_all(self) -> list[Problem]:

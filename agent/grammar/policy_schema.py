@@ -49,7 +49,7 @@ def schema(catalogue: Catalogue) -> Schema:
         "$schema": "http://json-schema.org/draft-07/schema#",
         "title": "containment policy",
         **maker.of_keys(PolicyKeys),
-        "definitions": {"fields": maker.field_map(), "clause": maker.clause()},
+        "definitions": {"fields": maker.field_map(), "clause": maker.clause(), **maker.operands},
     }
 
 
@@ -63,6 +63,7 @@ class _Maker:
         for kind in catalogue.kinds.values():
             for name, made in kind.fields.items():
                 self.fields.setdefault(name, set()).add(made)
+        self.operands: dict[str, Schema] = {}
         self.open = sorted({re.escape(kind.open) for kind in catalogue.kinds.values() if kind.open})
         self.composed: Mapping[tuple[type[Any], str], Callable[[], Schema]] = {
             (PolicyKeys, "when"): self._when,
@@ -124,7 +125,13 @@ class _Maker:
         return {"patternProperties": {f"^{prefix}.": one for prefix in self.open}} if self.open else {}
 
     def _operand(self, types: Iterable[FieldType]) -> Schema:
-        """What may stand after a field. An editor completes operators only where it sees one object with properties."""
+        """What may stand after a field: the same for all fields of a type, so it is written down once."""
+        name = "-or-".join(sorted(set(types)))
+        self.operands.setdefault(name, self._operand_of(types))
+        return {"$ref": f"#/definitions/{name}"}
+
+    def _operand_of(self, types: Iterable[FieldType]) -> Schema:
+        """An editor completes operators only where it sees one object with properties."""
         known = {name: self._operator(name, types) for name in OPERATORS}
         return {
             "type": ["string", "number", "boolean", "array", "object"],

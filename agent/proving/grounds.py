@@ -27,13 +27,14 @@ def ground(config: Config | None, known: Catalogue, learnt: Iterable[Lifeline] =
 
     Without an agent.yaml, what is never touched anywhere is left.
     """
+    lists = {name: networks for name, networks in known.lists.items() if name not in known.feeds}
     if config is None:
-        return Ground(known.kinds, lists=known.lists, forbidden=_Forbidden(None), endless=frozenset(_endless(known.actions)))
+        return Ground(known.kinds, lists=lists, forbidden=_Forbidden(None), endless=frozenset(_endless(known.actions)))
     lines = {line.network: line for line in (*learnt, *configured(config))}
     return Ground(
         kinds=known.kinds,
         lifelines=Lifelines(lines.values()),
-        lists=known.lists,
+        lists=lists,
         protected=config.protected,
         limits=config.limits,
         ssh_ports=config.ssh_ports,

@@ -150,6 +150,7 @@ class _Judged:
         if self.aim.name != "rate_limit" or given.get("per") != "all" or given.get("ip") or "ip" in self.aim.step.variable:
             return
         ports = {*given.get("ports", ()), *((22,) if given.get("service") == "ssh" else ())}
+        ports |= {given["port"]} if given.get("port") else set()
         elsewhere = ports or "service" in self.aim.step.variable or given.get("service")
         rate = given.get("rps", 0)
         if rate >= SLOWEST or (elsewhere and not ports & {*self.aim.ground.ssh_ports}):

@@ -12,7 +12,7 @@ from ipaddress import IPv4Network, IPv6Network
 from itertools import chain
 from typing import Any, Final, Literal, NamedTuple
 
-from agent.event import Kind
+from agent.event import REPORT, Kind
 from agent.guard import Lifelines, Network
 from agent.policy import Clause, Limits, Mode, Part, Policy, Rate, Step, Test
 from agent.schema import Ttl, address, canonical, spell, spoken
@@ -222,8 +222,9 @@ class Aim:
             return "looks only"
         if any(networks for _, networks in self.victims()):
             return "that one alone"
-        if self.name == "rate_limit":
-            ports = ", ".join(map(str, self.given.get("ports", ())))
+        if self.name in ("rate_limit", "syn_protect"):
+            named = [f"${self.step.variable['port']}"] if "port" in self.step.variable else []
+            ports = ", ".join([*map(str, self.given.get("ports", ())), *named])
             to = self.given.get("service") or (f"port {ports}" if ports else "")
             return f"everybody who connects{f' to {to}' if to else ''}"
         return "that one alone" if any(name for name, _ in self.named()) else "this host"
@@ -304,7 +305,7 @@ class Aim:
 
     def _asks(self) -> str:
         """Whether a person must say yes, as judge.py asks for it."""
-        if self.step.asks:
+        if self.step.asks or REPORT.name in self.policy.kinds():
             return WAITS
         if self.step.impact == "mild":
             return self._above()

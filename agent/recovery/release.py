@@ -18,6 +18,7 @@ from typing import Any, Final, NamedTuple
 from pydantic import TypeAdapter
 
 from agent.action import parameters, typed
+from agent.event import REPORT
 from agent.incident import Incident, Mitigation
 from agent.judge import left_alone
 from agent.messages import Asked, Plan, Run
@@ -231,7 +232,7 @@ def held_open(agent: Agent, incident: str) -> bool:
 def recurrences(turn: Turn, hit: Hit, target: str) -> Iterator[Again]:
     """What goes one rung up because of this finding: of its own policy and target, and of others about the same address."""
     agent, book = turn.agent, turn.agent.state.releases
-    if not book.down:
+    if not book.down or REPORT.name in hit.policy.kinds():  # what a person says waits for a yes, and moves no other policy
         return
     incident = agent.state.incident_for(hit.policy.name, target)
     ways = {one.mitigation: one for one in (book.of(incident.id) if incident else ())}

@@ -51,7 +51,8 @@ class Batch(NamedTuple):
 
     `lines` counts everything that was read, `events` only what meant something; a batch without events moves the position.
     `kept` is called by the owner right after the commit of what was read and of all that followed from it: True where that is
-    durable, False where evidence cannot be written just now. It must not block.
+    durable, False where evidence cannot be written just now. It must not block. `news` is a message for flow.py, worked off
+    before the events are.
     """
 
     source: str
@@ -60,6 +61,7 @@ class Batch(NamedTuple):
     lines: int
     seen: float
     kept: Callable[[bool], None] | None = None
+    news: Any = None
 
 
 Deliver = Callable[[Batch], None]
@@ -72,6 +74,8 @@ class Sensor(Protocol):
     name: ClassVar[str]
     anchors: ClassVar[bool]
     """Whether it delivers a position as soon as it stands at its source; a start waits for that, to miss no line."""
+    serves: ClassVar[bool]
+    """Whether others are served by it: it goes on through a reload, whatever is wanted, and a stop waits for its goodbye."""
 
     @property
     def source(self) -> str:
@@ -96,6 +100,7 @@ def sensor(cls: T) -> T:
         raise TypeError(f"{cls.__module__}: a sensor needs a docstring, source and run()")
     made: Any = dataclass(frozen=True)(cls)
     made.name, made.anchors = cls.__module__.rpartition(".")[2], getattr(cls, "anchors", True)
+    made.serves = getattr(cls, "serves", False)
     return typing.cast("T", made)
 
 

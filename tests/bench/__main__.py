@@ -18,7 +18,7 @@ from pathlib import Path
 
 import click
 
-from tests.bench import table, worst_line
+from tests.bench import filters, table, worst_line
 from tests.bench.run import LONG, QUICK, Bench, Sizes
 
 _NEEDED = {"fail2ban-server": "fail2ban", "sshguard": "sshguard", "nft": "nftables", "ip": "iproute2"}
@@ -40,13 +40,20 @@ def main() -> int:
             bench.run()
         except KeyboardInterrupt:
             _say("interrupted; what was measured until then:")
+        _say("fail2ban's sshd filter")
+        filtered = filters.measure(Path(place), sizes.lines)
     _say("the worst line for each parser")
     lines = worst_line.worst_lines(200 if options.quick else 1000)
     _say("")
     took = f"{time.monotonic() - began:.0f} s; load afterwards {os.getloadavg()[0]:.1f}"
-    click.echo(f"{before}\n\n{table.text(bench.cells)}\n{worst_line.text(lines)}\n\n{took}")
+    click.echo(f"{before}\n\n{table.text(bench.cells)}\n{worst_line.text(lines)}\n\n{filters.text(filtered)}\n\n{took}")
     if options.json:
-        numbers = {"machine": before, "rows": table.plain(bench.cells), "lines": worst_line.plain(lines)}
+        numbers = {
+            "machine": before,
+            "rows": table.plain(bench.cells),
+            "lines": worst_line.plain(lines),
+            "filters": filters.plain(filtered),
+        }
         options.json.write_text(json.dumps(numbers, indent=2) + "\n")
     return 0
 

@@ -15,6 +15,8 @@ from math import inf, isinf, nan
 from pydantic_core import from_json
 
 from agent.evidence.journal_read import read_only
+from agent.streams.follow import Follower
+from agent.streams.tail import TURN
 from tests.bench.attack import Noise, chunks, failures, offenders
 from tests.bench.contenders import Contender, Ours
 from tests.running import wait_for
@@ -181,6 +183,21 @@ def cpu_per_million(one: Contender, lines: int) -> float:
         time.sleep(0.002)
     _marked(one)
     return (one.cpu() - before) * 1_000_000 / (lines + one.needed)
+
+
+def read_per_million(one: Contender) -> float:
+    """Seconds of CPU to read a million of its log's lines and to do nothing with them: ours as a sensor does, else plainly."""
+    read = Follower(one.log.path) if isinstance(one, Ours) else None
+    began, lines = time.process_time(), 0
+    if read:
+        read.start(None, from_start=True)
+        while chunk := read.read():
+            lines += chunk.count(b"\n")
+        read.close()
+    else:
+        with one.log.path.open("rb", buffering=0) as file:
+            lines = sum(chunk.count(b"\n") for chunk in iter(lambda: file.read(TURN), b""))
+    return (time.process_time() - began) * 1_000_000 / lines
 
 
 def memory_after(one: Contender, addresses: int) -> float:

@@ -161,6 +161,9 @@ class Bench:
                 self.say(f"{one.name}: {lines:,} lines")
                 self._put(table.CPU, one, Cell(measure.cpu_per_million(one, lines), note=_RULES if one.name == "ours" else ""))
             for one in all_of_them:
+                if one.name not in table.PEERS:
+                    self._put(table.READ, one, Cell(measure.read_per_million(one), note=_MERELY))
+            for one in all_of_them:
                 if one.name != "sshguard":  # walks its list of addresses for each line: hours
                     self.say(f"{one.name}: {sizes.addresses:,} addresses")
                     note = f"after {sizes.addresses:,} instead of 50,000" if sizes.addresses != 50_000 else ""
@@ -168,4 +171,5 @@ class Bench:
 
 
 _RULES: Final = "ours: ten policies; fail2ban: its sshd jail alone; the floor: one pattern; the peers read a tenth, scaled up"
+_MERELY: Final = "ours: by what follows a log through its rotations; the floor: read(2) and a count of newlines"
 _REPEATED: Final = (table.FLOOD, table.FLOOD_PROVEN, table.RESTART_OPEN, table.RESTART_BACK, table.FLUSH, table.STATUS_MANY)

@@ -44,12 +44,13 @@ FLUSH = Row("outside `nft flush ruleset`: time until all are back", "s", 0.1)
 STATUS = Row("status command, some dozens in force", "ms", 150)
 STATUS_MANY = Row("status command, 10,000 in force", "ms", 150)
 CPU = Row("CPU for a million log lines", "CPU s", 0.7)
+READ = Row("… the same file merely read", "CPU s")
 IDLE_CPU = Row("idle: CPU of one core", "%", 0.3)
 IDLE_RSS = Row("idle: memory (RSS)", "MiB", 60)
 SEEN_RSS = Row("memory after 50,000 addresses", "MiB", 90)
 ROWS: Final = (
     IDLE_50, IDLE_95, BUSY_50, BUSY_95, BURST, BURST_PROVEN, FLOOD, FLOOD_PROVEN, RESTART_OPEN, RESTART_BACK, FLUSH,
-    STATUS, STATUS_MANY, CPU, IDLE_CPU, IDLE_RSS, SEEN_RSS,
+    STATUS, STATUS_MANY, CPU, READ, IDLE_CPU, IDLE_RSS, SEEN_RSS,
 )  # fmt: skip
 
 Cells = Mapping[Row, Mapping[str, Cell]]

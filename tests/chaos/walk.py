@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any, Final
 
 import click
+from psycopg import OperationalError
 
 from tests.chaos.disk import SmallDisk
 from tests.chaos.flat import Minute, flat
@@ -124,6 +125,8 @@ class Walk:
         self.history.append(f"{time.monotonic() - self.begun:8.1f} s  {happens.__name__.strip('_')}")
         try:
             happens()
+        except OperationalError:  # it asked a server that is on its way down or up
+            pass
         except (OSError, ValueError) as error:  # half an answer is no JSON
             if not self._doomed:
                 raise BrokenError(f"the agent does not answer: {error}\n{self._log()}") from error
@@ -346,10 +349,14 @@ class Walk:
             try:
                 if true():
                     return
+            except OperationalError:  # the server is on its way down or up, for a fence or its end
+                pass
             except (OSError, ValueError) as error:
                 raise BrokenError(f"the agent does not answer: {error}\n{self._log()}") from error
             if time.monotonic() > until:
-                raise BrokenError(f"not within {REST:g} s: {what}: {why()}\n{self._log()}")
+                with suppress(OperationalError):
+                    what = f"{what}: {why()}"
+                raise BrokenError(f"not within {REST:g} s: {what}\n{self._log()}")
             time.sleep(0.1)
 
     def _log(self) -> str:

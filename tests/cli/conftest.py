@@ -26,9 +26,11 @@ state: state
 socket: agent.sock
 policies: [policies]
 never_touch: ["198.18.0.77"]
-lists: {office: ["192.0.2.0/24"], monitoring: []}
+lists: {office: ["192.0.2.0/25"], monitoring: []}
+feeds: {threats: {file: threats.txt}}
 sensors:
   auth: {logfile: {path: auth.log, parsers: [sshd], from_start: true}}
+  watch: {files: {paths: [/etc/ssh]}}
 checks:
   disks: {disk: {used_limit: 100}, every: 1m}
   nobody: {tcp: {host: 127.0.0.1, port: 1}, every: 1m}
@@ -46,6 +48,7 @@ class Agent:
         (home / "policies").symlink_to(ROOT / "policies")
         self.log = home / "auth.log"
         self.log.touch()
+        (home / "threats.txt").write_text("192.0.2.200\n")
         self._said: queue.SimpleQueue[str] = queue.SimpleQueue()
 
     def start(self) -> None:

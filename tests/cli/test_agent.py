@@ -207,6 +207,13 @@ def test_why_tells_all_about_a_target(agent: Agent, blocked: str) -> None:
     assert "block_ip 203.0.113.7" in said.out
 
 
+def test_why_of_an_incident_shows_what_was_seen_of_its_target(agent: Agent, incident: str) -> None:
+    said = agent("why", incident)
+
+    assert "\nevent\t" in said.out
+    assert "203.0.113.99" in said.out.splitlines()[-1]
+
+
 def test_why_tells_a_life_line(agent: Agent) -> None:
     assert "never touched: 198.18.0.77: never_touch in agent.yaml" in agent("why", "198.18.0.77").out
 
@@ -251,11 +258,13 @@ def test_status_can_say_by_its_exit_code_that_something_is_wrong(agent: Agent, i
 def test_events_are_listed_filtered_and_shown_whole(agent: Agent, incident: str) -> None:
     listed = agent("events", "list", "--kind", "auth.ssh", "--limit", 3, "--json")
     none = agent("events", "list", "--kind", "http")
-    shown = agent("events", "show")
+    seen = [one["kind"] for one in items(agent("events", "list", "--json"))]
+    shown = agent("events", "show", 1 + seen.index("auth.ssh.failure"))
 
     assert len(items(listed)) == 3
     assert {one["kind"] for one in items(listed)} == {"auth.ssh.failure"}
-    assert (none.out, none.err) == ("", "no such event was seen\n")
+    assert none.out == ""
+    assert none.err.startswith("no such event was seen; only what some policy waits for is kept")
     assert "forgeable\tyes: a stranger can write this text" in shown.out
 
 

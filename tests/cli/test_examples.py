@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import select
 import signal
@@ -16,11 +17,19 @@ from agent.cli.ends import Exit
 from tests.cli.command import environment
 from tests.cli.conftest import Agent, running
 from tests.cli.test_commands import ALL
+from tests.senders import scans
 
 EXAMPLES = [one for command in ALL.values() for one in getattr(command, "examples", ())]
 ENDLESS = {"contain status --watch", "contain events tail", "contain events tail --json --kind http"}
-AT_WORK = {one for one in EXAMPLES if one.startswith(("contain doctor", "contain approve ", "contain deny "))}
+_AT_WORK = ("contain doctor", "contain approve ", "contain deny ", "contain incidents resolve ")
+AT_WORK = {one for one in EXAMPLES if one.startswith(_AT_WORK)}
 """Exit codes that depend on the machine, or on what waits for a person just now."""
+SIGMA = """title: Somebody became another by a number
+logsource: {product: linux, service: sudo}
+detection:
+  selection: {USER: ['#-*', '#*4294967295']}
+  condition: selection
+"""
 
 
 @pytest.fixture(scope="module")
@@ -37,6 +46,10 @@ def lived_in() -> Iterator[Agent]:
         agent.guess_passwords("203.0.113.99")
         agent.wait_for("kind=would")
         (agent.home / "from-the-log-server.txt").write_text(_checkpoint(agent))
+        reports = {"trivy.json": scans.trivy(), "grype.json": scans.grype(), "gitleaks.sarif": scans.gitleaks()}
+        for name, report in reports.items():
+            (agent.home / name).write_text(json.dumps(report))
+        (agent.home / "rule.yml").write_text(SIGMA)
         yield agent
 
 

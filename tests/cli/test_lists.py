@@ -73,7 +73,7 @@ def test_show_tells_what_is_configured_learnt_added_and_always_so(agent: Agent) 
     assert ours["by"].endswith("(uid 0)")
     assert ours["until"].endswith("Z")
     assert {"198.18.0.77", "127.0.0.1", "224.0.0.0/3"} <= {row["address"] for row in rows}
-    assert "192.0.2.0/24" in office.out
+    assert "192.0.2.0/25" in office.out
     assert OURS not in office.out
 
 

@@ -70,7 +70,7 @@ def test_what_was_found_is_watched_asked_and_protected(tmp_path: Path) -> None:
 
     config = read_config_file(file)
 
-    assert [one.name for one in config.sensors.values()] == ["journald", "logfile", "logfile", "kernel"]
+    assert [one.name for one in config.sensors.values()] == ["journald", "logfile", "logfile", "files", "kernel", "connections"]
     assert {"sshd-22", "nginx-80", "units", "main-reachable", "pg5433-locks"} <= set(config.checks)
     assert "port-2024" not in config.checks
     assert sorted(map(str, config.never_touch)) == ["198.51.100.4/32", "198.51.100.5/32"]

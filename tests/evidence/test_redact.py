@@ -248,3 +248,15 @@ def test_a_line_made_to_be_slow_is_not(piece: str) -> None:
     line = piece * (65536 // len(piece))
 
     assert from_json(redactor().clean([to_json(line)])[0])
+
+
+@pytest.mark.parametrize("secret", [text for text, _ in SECRETS.values()], ids=SECRETS)
+def test_a_secret_in_one_of_a_thousand_lines_that_are_all_alike_is_found(secret: str) -> None:
+    lines = [["auth.ssh.failure", {"src.ip": f"203.0.113.{n % 250}", "user": "root"}, f"sshd[{n}]: Failed"] for n in range(1000)]
+    lines[500][2] = secret
+
+    assert redactor().suspects(to_json(lines))
+
+
+def test_text_that_is_mostly_brackets_is_looked_at_whole() -> None:
+    assert redactor().suspects(to_json("]" * 100_000 + " password=hunter2 " + "]" * 100_000))

@@ -151,7 +151,7 @@ def test_a_limit_that_is_not_given_is_the_usual_one() -> None:
 
 
 def test_policies_may_name_the_lists() -> None:
-    assert with_lists(CATALOGUE, config(WHOLE)).lists.keys() == {"office", "nobody"}
+    assert with_lists(CATALOGUE, config(WHOLE)).lists.keys() == {"office", "nobody", "threats"}
 
 
 # Mistakes -----------------------------------------------------------------------------------------------------------------

@@ -16,19 +16,19 @@ create table place (id integer primary key check (id = 1), position text);
 """
 
 
-def main(log: str, database: str) -> None:
+def main(log: str, database: str, parser: str = "sshd") -> None:
     store = sqlite3.connect(database, isolation_level=None, check_same_thread=False)
     store.execute("pragma synchronous=off")  # kill -9 loses no page cache
     held = store.execute("select position from place").fetchone()
 
     def deliver(batch: Batch) -> None:
-        lines = [(str(event.fields["user"]),) for event in batch.events if event.kind == "auth.ssh.failure"]
+        lines = [(str(event.fields["user"]),) for event in batch.events if event.kind.endswith(".failure")]
         store.execute("begin")
         store.executemany("insert into seen values (?)", lines)
         store.execute("insert or replace into place values (1, ?)", (batch.position,))
         store.execute("commit")
 
-    Logfile(path=log, parsers=("sshd",), from_start=True).run(deliver, held[0] if held else None, threading.Event())
+    Logfile(path=log, parsers=(parser,), from_start=True).run(deliver, held[0] if held else None, threading.Event())
 
 
 if __name__ == "__main__":

@@ -18,14 +18,19 @@ import pytest
 from tests.sensors.follower_process import SCHEMA
 
 LINE = "Nov 23 06:00:01 db1 sshd[812]: Failed password for {number} from 203.0.113.7 port 22 ssh2\n"
+ENTRY = (
+    '2026-11-23 06:00:01.123 UTC,"{number}","shop",1,"203.0.113.7:1",x,1,"",2026-11-23 06:00:01 UTC,3/1,0,FATAL,28P01,'
+    '"password authentication failed for user ""{number}""","Role ""{number}"" does not exist.\n'
+    'Connection matched pg_hba.conf line 5",,,,,,,,"","client backend",,0\n'
+)
 Way = Literal["rename", "copytruncate"]
 
 
 class Writer:
     """Writes numbered lines as fast as it can, rotating as logrotate does."""
 
-    def __init__(self, log: Path) -> None:
-        self.log, self.number = log, 0
+    def __init__(self, log: Path, line: str = LINE) -> None:
+        self.log, self.line, self.number = log, line, 0
         self._open()
 
     def _open(self) -> None:
@@ -34,7 +39,7 @@ class Writer:
     def write(self, seconds: float) -> None:
         end = time.monotonic() + seconds
         while time.monotonic() < end:
-            lines = [LINE.format(number=self.number + n) for n in range(7)]
+            lines = [self.line.format(number=self.number + n) for n in range(7)]
             self.number += len(lines)
             text = "".join(lines).encode()
             os.write(self._file, text[:200])  # a partial line, as a buffered writer leaves it
@@ -73,8 +78,8 @@ def database(tmp_path: Path) -> Path:
     return path
 
 
-def follow(log: Path, database: Path) -> subprocess.Popen[bytes]:
-    return subprocess.Popen([sys.executable, "-m", "tests.sensors.follower_process", str(log), str(database)])
+def follow(log: Path, database: Path, parser: str) -> subprocess.Popen[bytes]:
+    return subprocess.Popen([sys.executable, "-m", "tests.sensors.follower_process", str(log), str(database), parser])
 
 
 def kill(process: subprocess.Popen[bytes]) -> None:
@@ -93,15 +98,25 @@ def wait_for(database: Path, count: int) -> Counter[str]:
     return found
 
 
+BOTH: tuple[Way, ...] = ("rename", "copytruncate", "copytruncate", "rename", "rename", "copytruncate")
+
+
 @pytest.mark.parametrize(
-    "ways",
-    [("rename",) * 6, ("copytruncate",) * 6, ("rename", "copytruncate", "copytruncate", "rename", "rename", "copytruncate")],
-    ids=["rename", "copytruncate", "both"],
+    ("ways", "parser", "line"),
+    [
+        (("rename",) * 6, "sshd", LINE),
+        (("copytruncate",) * 6, "sshd", LINE),
+        (BOTH, "sshd", LINE),
+        (BOTH, "postgres_csv", ENTRY),
+    ],
+    ids=["rename", "copytruncate", "both", "entries of several lines"],
 )
-def test_every_line_is_delivered_once_through_rotations_and_kills(log: Path, database: Path, ways: tuple[Way, ...]) -> None:
-    writer = Writer(log)
+def test_every_line_is_delivered_once_through_rotations_and_kills(
+    log: Path, database: Path, ways: tuple[Way, ...], parser: str, line: str
+) -> None:
+    writer = Writer(log, line)
     writer.write(0.05)
-    process = follow(log, database)
+    process = follow(log, database, parser)
     wait_for(database, 1)
 
     for turn, way in enumerate(ways):
@@ -112,11 +127,11 @@ def test_every_line_is_delivered_once_through_rotations_and_kills(log: Path, dat
             writer.write(0.1)
             writer.rotate(way)  # while nobody looks
             writer.write(0.1)
-            process = follow(log, database)
+            process = follow(log, database, parser)
     writer.write(0.2)
     found = wait_for(database, writer.number)
     kill(process)
 
     expected = {str(number) for number in range(writer.number)}
-    lost, twice = expected - set(found), [line for line, times in found.items() if times > 1]
+    lost, twice = expected - set(found), [one for one, times in found.items() if times > 1]
     assert (len(lost), twice, len(found)) == (0, [], writer.number)

@@ -199,5 +199,8 @@ def test_a_journal_that_is_not_there_is_told(start: Start) -> None:
 
 
 def test_a_parser_of_files_alone_is_refused() -> None:
-    with pytest.raises(ValueError, match="cannot read nginx from the journal: no such parser; there are sshd, sudo"):
+    with pytest.raises(
+        ValueError,
+        match="cannot read nginx from the journal: no such parser; there are dovecot, nginx_error, postfix, sshd, sudo",
+    ):
         Journald(parsers=("nginx",))

@@ -43,7 +43,7 @@ class Owner:
     def __init__(self, **sensors: Any) -> None:
         self.mailbox: queue.SimpleQueue[Any] = queue.SimpleQueue()
         self.positions: dict[str, str] = {}
-        self.sensing = Sensing(sensors, self.mailbox, self.positions.get, lambda: frozenset({"auth.ssh.failure"}))
+        self.sensing = Sensing(sensors, self.mailbox, self.positions.get, lambda: frozenset({"auth.ssh.failure", "net.syn"}))
         self.taken: list[Batch] = []
 
     def turn(self) -> list[Any]:
