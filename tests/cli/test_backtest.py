@@ -96,9 +96,7 @@ def test_a_colleague_whom_a_stricter_policy_would_block_shows_as_refused_with_th
     said = backtest(place, stricter, "--exit-code")
 
     assert said.code == Exit.FOUND
-    assert (
-        "guessing\t198.51.100.9\tblock_ip\t1\t198.51.100.9 is a life-line, never touched: never_touch" in said.out
-    )
+    assert "guessing\t198.51.100.9\tblock_ip\t1\t198.51.100.9 is a life-line, never touched: never_touch" in said.out
     assert "new\tguessing\t203.0.113.8\t-\tP2; block_ip 203.0.113.8 for 1h" in said.out
     assert "new\tguessing\t198.51.100.9\t-\tP2; block_ip refused" in said.out
 
