@@ -14,7 +14,7 @@ TEST_PACKAGES := $(DEMO_PACKAGES) apache2-bin busybox-static crowdsec dbus docke
   postfix postgresql prometheus-alertmanager sudo systemd-container systemd-journal-remote tcc
 BENCH_PACKAGES := $(DEMO_PACKAGES) fail2ban python3-pyinotify sshguard
 
-.PHONY: setup run demo test check bench chaos lock clean
+.PHONY: setup run demo test check bench chaos rotation lock clean
 setup: $(READY)
 
 $(READY): pyproject.toml requirements.lock requirements-dev.lock
@@ -56,6 +56,10 @@ bench: $(READY) ## our numbers beside fail2ban's and sshguard's, in one run
 chaos: $(READY) ## every fault under every action, then an hour of all of them at random; make chaos ARGS="--minutes 20 --seed 7"
 	@.ci/packages $(TEST_PACKAGES)
 	@$(VENV)/bin/python -m tests.chaos $(ARGS)
+
+rotation: $(READY) ## an hour of rotations and kill -9 at 10,000 lines/s: every line once; make rotation ARGS="--minutes 5"
+	@.ci/packages $(RUN_PACKAGES)
+	@$(VENV)/bin/python -m tests.chaos.rotation $(ARGS)
 
 lock: ## rewrite the hashed requirement locks from pyproject.toml
 	$(VENV)/bin/uv pip compile --quiet --upgrade --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-annotate --no-header \

@@ -20,6 +20,7 @@ from typing import Any, Final
 from agent.action import CannotReach
 from agent.asking import problem
 from agent.messages import Asked, Reply
+from agent.stale_socket import clear
 
 LONGEST_BODY: Final = 256 * 1024
 PATIENCE: Final = 70
@@ -27,8 +28,6 @@ PATIENCE: Final = 70
 SILENCE: Final = 3
 """Seconds that whoever connects may be silent before the question is there: each holds up one of the THREADS."""
 THREADS: Final = 8
-LONGEST_PATH: Final = 107
-"""Bytes that Linux takes for the name of a unix socket (unix(7))."""
 _UNSET: Final = 0xFFFFFFFF
 STOPPING: Final = {"error": "the agent is stopping"}
 
@@ -47,7 +46,7 @@ class Control:
         self._path, self._put, self._tickets = path, put, itertools.count(1)
         self._closed = False
         self._waiting: dict[int, queue.SimpleQueue[Mapping[str, Any]]] = {}
-        _clear(path)
+        clear(path, shorten="shorten `socket:` in agent.yaml", mend="stop it first (contain status)")
         self._server = wsgi.Server(
             str(path), self._serve, numthreads=THREADS, request_queue_size=64, timeout=SILENCE, peercreds_enabled=True
         )
@@ -58,7 +57,7 @@ class Control:
             self._server.prepare()
             path.chmod(0o660)
         except OSError as error:
-            raise CannotReach(_why_not(path, error)) from error
+            raise CannotReach(f"cannot listen on {path}: {error}; is its directory there, and may this user write it?") from error
         finally:
             os.umask(usual)
         threading.Thread(target=self._server.serve, name="control", daemon=True).start()
@@ -110,12 +109,6 @@ class Control:
         return status, answer
 
 
-def _why_not(path: Path, error: OSError) -> str:
-    if len(os.fsencode(path)) > LONGEST_PATH:
-        return f"cannot listen on {path}: a socket may have {LONGEST_PATH} bytes; shorten `socket:` in agent.yaml"
-    return f"cannot listen on {path}: {error}; is its directory there, and may this user write it?"
-
-
 def _actor(uid: Any, pid: Any) -> str:
     """Who asks, by name; after sudo it is the person who logged in, whom the kernel remembers (loginuid, audit(8))."""
     if uid is None:
@@ -139,20 +132,3 @@ def _logged_in(pid: Any) -> int:
     except (OSError, TypeError, ValueError):
         return 0
     return 0 if found == _UNSET else found
-
-
-def _clear(path: Path) -> None:
-    import socket
-
-    if not path.exists():
-        return
-    with socket.socket(socket.AF_UNIX) as there:
-        there.settimeout(2.0)
-        try:
-            there.connect(str(path))
-        except ConnectionRefusedError:
-            path.unlink(missing_ok=True)
-            return
-        except OSError as error:
-            raise CannotReach(f"cannot look at {path}: {error}") from error
-    raise CannotReach(f"cannot listen on {path}: another agent answers there; stop it first (contain status)")

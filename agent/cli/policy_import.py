@@ -8,6 +8,7 @@ import click
 
 from agent.cli.ends import Exit, Stop
 from agent.cli.given import Given, Verb
+from agent.cli.write_anew import write_anew
 
 SENSORS = "sensors.txt"
 """Beside the policies, and no policy."""
@@ -48,22 +49,9 @@ def import_fail2ban(given: Given, path: Path, out: Path | None) -> Exit:
     elif out is None:
         click.echo("---\n".join([*texts.values()]) + "".join(f"# {line}\n" for line in sensors.splitlines()), nl=False)
     if out is not None:
-        _write(out, {**texts, SENSORS: sensors})
+        write_anew(out, {**texts, SENSORS: sensors})
         given.show.talk(f"{len(texts)} policies and {SENSORS} written to {out}")
     return _said(found)
-
-
-def _write(out: Path, texts: dict[str, str]) -> None:
-    there = [name for name in texts if (out / name).exists()]
-    if there:
-        raise Stop(Exit.USAGE, f"cannot write {', '.join(there[:5])}: already in {out}; remove them, or name another directory")
-    try:
-        out.mkdir(parents=True, exist_ok=True)
-        for name, text in texts.items():
-            with (out / name).open("x", encoding="utf-8") as file:
-                file.write(text)
-    except OSError as error:
-        raise Stop(Exit.FAILED, f"cannot write {error.filename}: {error.strerror}") from error
 
 
 def _said(found: object) -> Exit:

@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING
 import click
 
 from agent.cli import policy_files
-from agent.cli.ends import Exit, Stop
+from agent.cli.ends import Exit
 from agent.cli.given import Given, Verb
+from agent.cli.write_anew import write_anew
 
 if TYPE_CHECKING:
     from agent.sigma.carry import Made, Refused
@@ -38,7 +39,7 @@ def import_sigma(given: Given, rules: tuple[Path, ...], out: Path | None) -> Exi
     made = [one for one in found if isinstance(one, Made)]
     refused = [one for one in found if not isinstance(one, Made)]
     if out is not None and made:
-        _write(out, {f"{one.policy}.yaml": one.text for one in made})
+        write_anew(out, {f"{one.policy}.yaml": one.text for one in made})
     if given.json:
         given.show.document("policies", [_row(one) for one in found])
     elif out is None:
@@ -63,16 +64,3 @@ def _row(one: Made | Refused) -> dict[str, object]:
     if hasattr(one, "problems"):
         return {**row, "file": None, "text": None, "problems": [problem.to_json() for problem in one.problems]}
     return {**row, "file": f"{one.policy}.yaml", "text": one.text, "problems": []}
-
-
-def _write(out: Path, texts: dict[str, str]) -> None:
-    there = [name for name in texts if (out / name).exists()]
-    if there:
-        raise Stop(Exit.USAGE, f"cannot write {', '.join(there[:5])}: already in {out}; remove them, or name another directory")
-    try:
-        out.mkdir(parents=True, exist_ok=True)
-        for name, text in texts.items():
-            with (out / name).open("x", encoding="utf-8") as file:
-                file.write(text)
-    except OSError as error:
-        raise Stop(Exit.FAILED, f"cannot write {error.filename}: {error.strerror}") from error

@@ -11,11 +11,11 @@ from pathlib import Path
 from typing import Final
 
 from agent.action import CannotReach
-from agent.intake.listening import LONGEST_PATH
 from agent.intake.settings import Inlet, Listen, Settings, Tls
 from agent.intake.tls import context_of
 from agent.intake.ways import way
 from agent.schema import rough
+from agent.stale_socket import LONGEST_PATH
 
 SOON: Final = timedelta(days=14)
 """A certificate that ends earlier than this is told."""

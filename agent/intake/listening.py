@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import socket
 import threading
 from collections.abc import Callable
 from contextlib import suppress
@@ -13,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from agent.action import CannotReach
 from agent.intake.settings import Listen, Settings, Tls
+from agent.stale_socket import clear
 
 if TYPE_CHECKING:
     from agent.intake.wire import Server
@@ -21,8 +20,6 @@ THREADS: Final = 16
 """Requests that are served at once, at each of both addresses."""
 AGAIN: Final = 2.0
 """Seconds until an address that could not be had is tried again."""
-LONGEST_PATH: Final = 107
-"""Bytes that Linux takes for the name of a unix socket (unix(7))."""
 
 
 class Door:
@@ -74,7 +71,7 @@ def _local(path: Path, application: Any, told: Callable[[str], None]) -> Server:
     from agent.intake.wire import Server
 
     server = Server(str(path), application, told, THREADS)
-    clear(path)
+    clear(path, shorten="shorten intake: {socket: …}", mend="stop it, or write intake: {socket: …}")
     _bind(server, f"{path}: is its directory there, and may this user write it?")
     with suppress(OSError):
         path.chmod(0o666)  # who may send is decided for each sender, by what it shows
@@ -97,27 +94,3 @@ def _bind(server: Server, where: str) -> None:
         server.prepare()
     except OSError as error:
         raise CannotReach(f"cannot listen on {where} ({error})") from error
-
-
-def clear(path: Path) -> None:
-    """Take a socket away that nobody listens on any more.
-
-    Raises:
-        CannotReach: somebody does, its name is too long, or it is no socket.
-    """
-    if len(os.fsencode(path)) > LONGEST_PATH:
-        raise CannotReach(f"cannot listen on {path}: its name may have {LONGEST_PATH} bytes; shorten intake: {{socket: …}}")
-    if not path.exists():
-        return
-    if not path.is_socket():
-        raise CannotReach(f"cannot listen on {path}: a file is there that is no socket; move it away")
-    with socket.socket(socket.AF_UNIX) as there:
-        there.settimeout(2.0)
-        try:
-            there.connect(str(path))
-        except ConnectionRefusedError:
-            path.unlink(missing_ok=True)
-            return
-        except OSError as error:
-            raise CannotReach(f"cannot look at {path}: {error}") from error
-    raise CannotReach(f"cannot listen on {path}: another agent answers there; stop it, or write intake: {{socket: …}}")
