@@ -12,6 +12,7 @@ import pytest
 from agent.check import Answer
 from agent.checks.exec import Exec
 from tests.checks.asking import the_answer
+from tests.running import wait_for
 
 
 def ask(*command: str, within: float = 5) -> Answer:
@@ -51,17 +52,17 @@ def test_a_slow_one_is_unknown_and_nothing_of_it_stays(tmp_path: Path) -> None:
 
     answer = ask(*script(f"sleep 61.5 & echo $! > {tmp_path}/child; wait"), within=0.3)
 
-    assert (answer.state, time.monotonic() - started < 2) == ("unknown", True)
+    assert (answer.state, time.monotonic() - started < 60) == ("unknown", True)
     assert answer.say == "cannot hear sh: it ran longer than 300 ms and was killed"
-    assert not _runs(int((tmp_path / "child").read_text()))
+    wait_for(lambda: not _runs(int((tmp_path / "child").read_text())))
 
 
 def test_a_grandchild_that_keeps_the_output_open_holds_nobody_up() -> None:
     started = time.monotonic()
 
-    answer = ask(*script("sleep 1 & echo OK"))
+    answer = ask(*script("sleep 20 & echo OK"), within=19)
 
-    assert (answer.say, time.monotonic() - started < 0.9) == ("OK", True)
+    assert (answer.say, time.monotonic() - started < 18) == ("OK", True)
 
 
 def test_endless_output_ends() -> None:
