@@ -165,7 +165,7 @@ def test_a_terminal_shows_what_is_seen_and_would_be_done_until_interrupted(home:
     need_root()
     log, config = home / "auth.log", home / "agent.yaml"
     contain("init", "--output", config, "--state", home, "--policies", ROOT / "policies")
-    sensor = f"test: {{logfile: {{path: {log}, parsers: [sshd]}}}}"
+    sensor = f"test: {{logfile: {{path: {log}, parsers: [sshd], from_start: true}}}}"
     config.write_text(config.read_text().replace("  kernel: ", f"  {sensor}\n  kernel: "))
     log.touch()
 
