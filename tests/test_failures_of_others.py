@@ -102,7 +102,9 @@ def refusals(host: Host) -> dict[str, str]:
 def test_a_ban_that_makes_the_403s_that_renew_the_ban(tmp_path: Path, network: Network) -> None:
     log = tmp_path / "access.log"
     log.touch()
-    agent = Running(tmp_path, f"mode: enforce\nsensors:\n  web: {{logfile: {{path: {log}, parsers: [nginx], from_start: true}}}}\n", HTTP)
+    agent = Running(
+        tmp_path, f"mode: enforce\nsensors:\n  web: {{logfile: {{path: {log}, parsers: [nginx], from_start: true}}}}\n", HTTP
+    )
     with agent:
         forbidden(log, 5)
         wait_for(agent.in_force)

@@ -75,7 +75,8 @@ def reading(tmp_path: Path) -> Iterator[tuple[Running, Path]]:
     """A running agent that reads a log."""
     log = tmp_path / "auth.log"
     log.touch()
-    with Running(tmp_path, f"sensors: {{auth: {{logfile: {{path: {log}, parsers: [sshd], from_start: true}}}}}}\n", POLICIES) as agent:
+    yaml = f"sensors: {{auth: {{logfile: {{path: {log}, parsers: [sshd], from_start: true}}}}}}\n"
+    with Running(tmp_path, yaml, POLICIES) as agent:
         yield agent, log
 
 
