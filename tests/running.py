@@ -16,7 +16,7 @@ from typing import Any
 CONTAIN = (sys.executable, "-m", "agent")
 
 
-def wait_for(what: Callable[[], Any], seconds: float = 15.0) -> Any:
+def wait_for(what: Callable[[], Any], seconds: float = 30.0) -> Any:
     """The first true answer; an error with the last one when time is up."""
     until = time.monotonic() + seconds
     while not (answer := what()):

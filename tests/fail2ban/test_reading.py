@@ -63,7 +63,7 @@ def failures(batch: Batch) -> list[Event]:
 
 def test_a_filter_makes_events_beside_a_parser_in_the_order_of_the_lines(log: Path, start: Start) -> None:
     running = start(Logfile(path=str(log), parsers=("sshd",), filters=("sshd[mode=aggressive]",)))
-    running.batches.get(timeout=10)
+    running.batches.get(timeout=30)
 
     add(log, FAILED.format("a"), FAILED.format("b"))
     batch = running.next("fail2ban.failure")
@@ -81,7 +81,7 @@ def test_a_filter_makes_events_beside_a_parser_in_the_order_of_the_lines(log: Pa
 def test_lines_held_by_a_filter_over_several_survive_a_kill(log: Path, many: str, start: Start) -> None:
     sensor = Logfile(path=str(log), filters=("many",), filters_dir=many)
     first = start(sensor)
-    first.batches.get(timeout=10)
+    first.batches.get(timeout=30)
     add(log, "conn=1 from 203.0.113.1\n", "conn=2 from 203.0.113.2\n", "conn=1 refused one\n")
     batch = first.next("fail2ban.failure")
     first.stop()
@@ -158,7 +158,7 @@ def test_a_host_name_is_no_address_and_no_failure() -> None:
 def test_the_journal_is_read_by_what_journalmatch_says(journal: Journal, start: Start) -> None:
     sensor = Journald(filters=('sshd[journalmatch="_COMM=sshd"]',), directory=str(journal.directory))
     running = start(sensor)
-    running.batches.get(timeout=10)
+    running.batches.get(timeout=30)
 
     journal.say(b"Failed password for other from 203.0.113.9 port 22 ssh2", comm="other")
     journal.say(b"Failed password for root from 203.0.113.7 port 22 ssh2", comm="sshd")
@@ -205,7 +205,7 @@ def test_what_cannot_be_read_is_refused_when_agent_yaml_is_read() -> None:
 def test_nothing_is_read_where_no_policy_names_what_filters_find(log: Path, start: Start) -> None:
     sensor = Logfile(path=str(log), parsers=("sshd",), filters=("sshd",))
     running = start(sensor, None, frozenset({"auth.ssh.failure"}))
-    running.batches.get(timeout=10)
+    running.batches.get(timeout=30)
 
     add(log, FAILED.format("a"))
 

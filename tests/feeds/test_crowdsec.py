@@ -77,10 +77,10 @@ def test_of_two_decisions_about_one_address_the_other_still_counts_when_the_long
         soon(lambda: heard.now)
         longer = next(one["decisions"][0]["id"] for one in crowdsec.known() if one["decisions"][0]["scenario"] == "long")
         crowdsec.decide("--ip", "203.0.113.9")
+        soon(lambda: len(heard.now) == 2)
 
         crowdsec.forget("--id", str(longer))
         crowdsec.forget("--ip", "203.0.113.9")
-        soon(lambda: len(heard.now) == 2)
         soon(lambda: len(heard.now) == 1)
         assert heard.now == ["203.0.113.7/32"]
 

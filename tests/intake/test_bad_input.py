@@ -195,8 +195,8 @@ def test_thousands_of_bad_requests_cost_no_memory(intake: Intake) -> None:
             intake.talk(raw)
         return intake.rss() - before
 
-    grown = [grown_by(8) for _ in range(5)]
+    before = intake.rss()
 
-    assert min(grown) < 1  # a thread may still come upon its largest document; what leaks does so each time
-    assert sum(grown) < 64
+    assert any(grown_by(8) < 1 for _ in range(15))  # a thread may still come upon its largest document; a leak grows each time
+    assert intake.rss() - before < 64
     assert "Traceback" not in intake.agent.log.read_text()

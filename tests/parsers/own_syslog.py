@@ -59,7 +59,7 @@ class OwnSyslog:
         """What was said since the last time, up to the first message that this fits; without the priority."""
         found: list[bytes] = []
         while not any(re.search(until, one.partition(b": ")[2]) for one in found):
-            found.append(self._said.get(timeout=10))
+            found.append(self._said.get(timeout=30))
         return found
 
     def close(self) -> None:

@@ -34,7 +34,7 @@ class Running:
     def next(self, kind: str) -> Batch:
         """The next batch that holds an event of the kind."""
         while True:
-            batch = self.batches.get(timeout=10)
+            batch = self.batches.get(timeout=30)
             if any(event.kind == kind for event in batch.events):
                 return batch
 

@@ -29,7 +29,7 @@ def sensor(journal: Journal) -> Journald:
 
 
 def begun(running: Running) -> Batch:
-    return running.batches.get(timeout=10)
+    return running.batches.get(timeout=30)
 
 
 def failure(running: Running) -> Batch:

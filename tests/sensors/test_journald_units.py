@@ -33,10 +33,10 @@ def test_a_unit_is_believed_and_nobody_else_with_its_name(box: Box, start: Start
     running = start(Journald(parsers=("postfix", "sshd"), directory=str(directory)))
     running.batches.get(timeout=20)
 
-    for unit in UNITS:
+    for unit in (*UNITS, *UNITS, *UNITS):  # journald cannot tell the unit of one that has ended before it looks
         box.run("systemctl", "start", unit)
     batch = running.next("auth.mail.failure")
 
-    assert [(event.fields["user"], event.fields["src.ip"], event.forgeable) for event in batch.events] == [
+    assert {(event.fields["user"], event.fields["src.ip"], event.forgeable) for event in batch.events} == {
         ("bob", "203.0.113.7", True)
-    ]
+    }

@@ -34,7 +34,7 @@ def users(batch: Batch) -> list[object]:
 
 def begun(running: Running) -> Batch:
     """The first batch of a first start: where it begins, and nothing else."""
-    return running.batches.get(timeout=10)
+    return running.batches.get(timeout=30)
 
 
 def test_what_waits_comes_in_one_batch_with_the_position_behind_it(start: Start, log: Path) -> None:
@@ -81,7 +81,7 @@ def test_lines_that_mean_nothing_cost_no_batch_of_their_own(start: Start, log: P
             file.write("Nov 23 06:00:01 db1 cron[1]: nothing\n")
             file.flush()
     add(log, "a")
-    batch = running.batches.get(timeout=10)
+    batch = running.batches.get(timeout=30)
 
     assert (users(batch), batch.lines) == (["a"], 101)
 
@@ -93,7 +93,7 @@ def test_noise_moves_the_position_after_eight_megabytes(start: Start, log: Path)
 
     with log.open("a") as file:
         file.write("Nov 23 06:00:01 db1 cron[1]: nothing\n" * (9 << 20 >> 5))
-    batch = running.batches.get(timeout=10)
+    batch = running.batches.get(timeout=30)
 
     assert batch.events == ()
     assert batch.lines > 100_000
@@ -151,7 +151,7 @@ def test_back_pressure_loses_nothing(log: Path) -> None:
         add(log, *names[number : number + 100])
     found: list[object] = []
     while len(found) < 2001:
-        found += users(taken.get(timeout=10))
+        found += users(taken.get(timeout=30))
     stop.set()
 
     assert found == ["old", *names]
