@@ -27,6 +27,7 @@ from typing import Final
 
 from agent.event import Kind, Value
 from agent.schema import canonical
+from agent.streams.join import CUT
 from agent.streams.parser import Said, parser
 
 FAILURE: Final = Kind(
@@ -69,6 +70,7 @@ _TRIES: Final = ("Failed ", "Accepted ")
 _BY_KEY: Final = ("Failed publickey ", "Failed hostbased ", "Accepted publickey ", "Accepted hostbased ")
 _CUT: Final = 500
 """Characters; what is so long has lost its end on the way to syslog. Names, cut at 100 bytes, do not make a message so long."""
+_SHORTENED: Final = CUT.decode().rstrip()
 _PAM: Final = re.compile(rf"(?:error: )?PAM: [^:]{{1,80}}? for (?P<invalid>illegal user )?{_FROM}{_END}")
 _INVALID: Final = re.compile(rf"Invalid user {_FROM}(?:{_PORT})?{_END}")
 _NOT_ALLOWED: Final = re.compile(rf"User {_FROM} not allowed because (?P<reason>.*?){_END}")
@@ -140,7 +142,9 @@ def _tried(text: str) -> Said | None:
 
 def _by_key(text: str) -> re.Match[str] | None:
     """What stands behind the address may be its owner's text, and cut: believed only if nothing looks like an address twice."""
-    return _TRIED_BY_KEY.fullmatch(text) if text.count(" ssh2") == 1 else None
+    if text.count(" ssh2") != 1 or text.endswith(_SHORTENED):  # then the only address may be one in a name
+        return None
+    return _TRIED_BY_KEY.fullmatch(text)
 
 
 def _why(found: re.Match[str] | None) -> str:
