@@ -26,7 +26,7 @@ def spared(turn: Turn, key: tuple[str, str], because: str) -> None:
     """An `unless` line held: say so, but not for every line of a log."""
     if turn.now - turn.agent.spared.get(key, -RECORDED_AGAIN) >= RECORDED_AGAIN:
         if len(turn.agent.spared) >= SPARED and key not in turn.agent.spared:
-            turn.agent.state.evictions["spared"] = turn.agent.state.evictions.get("spared", 0) + 1
+            turn.agent.state.evict("spared")
             return
         turn.agent.spared[key] = turn.now
         turn.note("left_alone", {"policy": key[0], "target": key[1], "because": because})
@@ -57,4 +57,4 @@ def settled(turn: Turn, policy: Policy, target: str, mode: Mode) -> str:
         quiet = min(quiet, REFUSED_AGAIN)
     if policy.then and mode == "enforce" and state.pauses.held(policy.name, incident.last):
         return ""  # what was found in a pause was not acted on
-    return "it was found a moment ago" if incident.phase != "resolved" and turn.now - incident.last < quiet else ""
+    return "it was found a moment ago" if not incident.over and turn.now - incident.last < quiet else ""

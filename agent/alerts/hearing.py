@@ -19,6 +19,7 @@ from agent.evidence.redact import telling
 from agent.policy import Policy
 from agent.schema import rough
 from agent.turn import Agent, Turn, comes_round
+from agent.watching.match import matcher
 from agent.watching.watch import Hit, Watch
 
 EVERY: Final = 60.0
@@ -28,6 +29,8 @@ LONGEST: Final = 7 * 86400.0
 MISSED: Final = 2.0
 """So many of a sender's repeats may be missing."""
 GRACE: Final = 300.0
+SENDER: Final = "its sender says so"
+"""Why an alert is over that was resolved."""
 FRESH: Final = 5.0
 """Seconds for which a look at what fires is good enough to decide on a step that was put off."""
 _NEWS: Final = ("name", "severity", "service", "instance", "user", "container", "unit", "src.ip", "dst.ip")
@@ -50,7 +53,7 @@ def heard(turn: Turn, event: Event) -> bool:
     if event.fields.get("status") == RESOLVED:
         turn.agent.told_of.pop(key, None)
         if key in known:
-            turn.note("alert_over", _named(event) | {"because": "its sender says so"})
+            turn.note("alert_over", _named(event) | {"because": SENDER})
         return True
     if event.fields.get("status") != FIRING:
         return True
@@ -58,7 +61,7 @@ def heard(turn: Turn, event: Event) -> bool:
         turn.agent.told_of[key] = (turn.agent.told_of.get(key, (1, 0.0))[0] + 1, turn.now)
         return False
     if len(known) >= MOST and key not in known:
-        turn.agent.state.evictions["alerts"] = turn.agent.state.evictions.get("alerts", 0) + 1
+        turn.agent.state.evict("alerts")
         return True
     if not known:  # nothing else fires: what begins now is looked at again in a minute, and not at once
         turn.agent.next_hearing = turn.now + EVERY
@@ -87,7 +90,7 @@ def still(turn: Turn) -> Iterator[Hit]:
 
 def _done(turn: Turn, hit: Hit, since: float) -> bool:
     """Whether all that came of it since it fires is what is done once: a restart is not repeated each minute until it is over."""
-    key = (hit.policy.name, " ".join(str(value) for value in hit.key) or turn.agent.settings.host)
+    key = (hit.policy.name, hit.target(turn.agent.settings.host))
     incident, held = turn.agent.state.incident_for(*key), turn.agent.state.mitigations
     made = [one for name in (incident.mitigations if incident else ()) if (one := held.get(name)) and one.since >= since]
     if not made or made[-1].stage == "failed" or any(one.change.undo is not None for one in made):
@@ -99,6 +102,17 @@ def _done(turn: Turn, hit: Hit, since: float) -> bool:
 def standing_only(policy: Policy) -> bool:
     """Whether it goes by what fires alone: then its steps are for as long as that does."""
     return bool(policy.when) and len(_windowless(policy).when) == len(policy.when)
+
+
+def tells_of(agent: Agent, policy: Policy, target: str, one: Alert) -> bool:
+    """Whether an alert is one of those that a policy's finding about this target rests on."""
+    event = one.event
+    for clause in policy.when:
+        key = " ".join(str(event.get(field)) for field in clause.by) or agent.settings.host
+        tests = [part.match for part in clause.parts if part.event == ALERT.name]
+        if key == target and any(matcher(each, agent.watch.lists)(event) for each in tests):
+            return True
+    return False
 
 
 def _let_go(turn: Turn) -> None:

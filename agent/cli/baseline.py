@@ -54,7 +54,7 @@ def show_baseline(given: Given, path: str) -> None:
 
         under = os.path.normpath(os.fsencode(path)) if path else b""
         rows = [_row(at, facts) for at, facts in known.rows("baseline", under) if facts and cover.root_of(at)]
-        taken, digest = known.taken(), known.digest()
+        taken, digest = known.taken(), "" if given.json else known.digest()
     given.show.table("baseline", rows, _KNOWN, f"the baseline {place} has nothing at {path or 'all'}")
     if not given.json:
         oldest = given.show.text(At(min(taken.values(), default=None)))

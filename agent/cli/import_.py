@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
-import stat
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -14,6 +12,7 @@ import click
 
 from agent.cli.ends import Exit, Stop
 from agent.cli.given import Given, Noun
+from agent.cli.given_file import content_of
 
 if TYPE_CHECKING:
     from agent.streams.parser import Said
@@ -74,16 +73,11 @@ def _import(given: Given, file: Path, sender: str, options: Mapping[str, str]) -
 
 def _content(file: Path) -> bytes:
     try:
-        if str(file) == "-":
-            content = sys.stdin.buffer.read(LARGEST + 1)
-        else:
-            fd = os.open(file, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
-            with os.fdopen(fd, "rb") as opened:
-                if not stat.S_ISREG(os.fstat(fd).st_mode):
-                    raise Stop(Exit.USAGE, f"cannot import {file}: it is no file\nName a report, or - for stdin.")
-                content = opened.read(LARGEST + 1)
+        content = sys.stdin.buffer.read(LARGEST + 1) if str(file) == "-" else content_of(file, LARGEST)
     except OSError as error:
         raise Stop(Exit.USAGE, f"cannot import {file}: {error.strerror}") from None
+    if content is None:
+        raise Stop(Exit.USAGE, f"cannot import {file}: it is no file\nName a report, or - for stdin.")
     if len(content) > LARGEST:
         raise Stop(Exit.USAGE, f"cannot import {file}: it is larger than {LARGEST >> 20} MiB")
     return content

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from agent.cli.ends import Exit, Stop
 from agent.cli.given import Given, Verb
 from agent.cli.write_anew import write_anew
+
+if TYPE_CHECKING:
+    from agent.fail2ban.jails import Jails
 
 SENSORS = "sensors.txt"
 """Beside the policies, and no policy."""
@@ -54,11 +58,8 @@ def import_fail2ban(given: Given, path: Path, out: Path | None) -> Exit:
     return _said(found)
 
 
-def _said(found: object) -> Exit:
+def _said(found: Jails) -> Exit:
     """Tell on stderr what is missing; the exit code says whether anything is."""
-    from agent.fail2ban.jails import Jails
-
-    assert isinstance(found, Jails)  # noqa: S101 - imported late
     for jail in found.each:
         for one in jail.lost:
             click.echo(f"{jail.name}: not carried over: {one}", err=True)

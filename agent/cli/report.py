@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import base64
 import gzip
-import os
-import stat
 from pathlib import Path
 from typing import Any, Final
 
@@ -14,6 +12,7 @@ import click
 from agent.cli.completion import Name
 from agent.cli.ends import Exit, Stop
 from agent.cli.given import Given, Verb
+from agent.cli.given_file import content_of
 
 MOST: Final = 1 << 20
 """Bytes of an attached file."""
@@ -68,13 +67,11 @@ def _tell(given: Given, answer: dict[str, Any]) -> None:
 def _packed(path: Path) -> str:
     """A file's content as gzip in base64."""
     try:
-        fd = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
-        with os.fdopen(fd, "rb") as file:
-            if not stat.S_ISREG(os.fstat(fd).st_mode):
-                raise Stop(Exit.USAGE, f"cannot attach {path}: it is no regular file")
-            data = file.read(MOST + 1)
+        data = content_of(path, MOST)
     except OSError as error:
         raise Stop(Exit.FAILED, f"cannot attach {path}: {error.strerror}") from error
+    if data is None:
+        raise Stop(Exit.USAGE, f"cannot attach {path}: it is no regular file")
     mend = f"Attach the part that matters, as in: tail -n 1000 {path} > part"
     if len(data) > MOST:
         raise Stop(Exit.USAGE, f"cannot attach {path}: it is larger than {MOST >> 20} MiB\n{mend}")

@@ -128,11 +128,31 @@ class Settings:
         return found
 
 
-Read = Callable[[Path], str | None]
-"""The text of a file; None where there is none."""
+def read(stem: Path) -> Settings | None:
+    """All that belongs to `DIR/NAME`, as one; None where there is no such file.
+
+    Raises:
+        Unusable: a file cannot be read, or breaks the rules of such files.
+    """
+    drop_ins = stem.parent / f"{stem.name}.d"
+    files = [Path(f"{stem}.conf"), *sorted(drop_ins.glob("*.conf")), Path(f"{stem}.local"), *sorted(drop_ins.glob("*.local"))]
+    merged = Settings()
+    parsed: dict[Path, configparser.RawConfigParser | None] = {}
+
+    def one(path: Path) -> configparser.RawConfigParser | None:
+        if path not in parsed:
+            text = _text_of(path)
+            parsed[path] = None if text is None else _parsed(text, path)
+            if text is not None:
+                merged.texts[str(path)] = text
+        return parsed[path]
+
+    for path in _in_order([file for file in files if one(file)], one, ()):
+        _merge(merged, one(path))
+    return merged if merged.texts else None
 
 
-def text_of(path: Path) -> str | None:
+def _text_of(path: Path) -> str | None:
     """The text of a file, None where there is none.
 
     Raises:
@@ -151,30 +171,6 @@ def text_of(path: Path) -> str | None:
         return text.decode("utf-8")
     except UnicodeDecodeError as error:
         raise Unusable(f"{path}:{text[: error.start].count(10) + 1}: this is no UTF-8") from error
-
-
-def read(stem: Path, read: Read = text_of) -> Settings | None:
-    """All that belongs to `DIR/NAME`, as one; None where there is no such file.
-
-    Raises:
-        Unusable: a file cannot be read, or breaks the rules of such files.
-    """
-    drop_ins = stem.parent / f"{stem.name}.d"
-    files = [Path(f"{stem}.conf"), *sorted(drop_ins.glob("*.conf")), Path(f"{stem}.local"), *sorted(drop_ins.glob("*.local"))]
-    merged = Settings()
-    parsed: dict[Path, configparser.RawConfigParser | None] = {}
-
-    def one(path: Path) -> configparser.RawConfigParser | None:
-        if path not in parsed:
-            text = read(path)
-            parsed[path] = None if text is None else _parsed(text, path)
-            if text is not None:
-                merged.texts[str(path)] = text
-        return parsed[path]
-
-    for path in _in_order([file for file in files if one(file)], one, ()):
-        _merge(merged, one(path))
-    return merged if merged.texts else None
 
 
 def _parsed(text: str, path: Path) -> configparser.RawConfigParser:

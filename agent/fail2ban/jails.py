@@ -10,7 +10,7 @@ import ipaddress
 import re
 import socket
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from glob import glob
 from pathlib import Path
@@ -37,7 +37,6 @@ _ACTION: Final = re.compile(r"""([^\[\s]+)(?:\[(?:[^\]"']|"[^"]*"|'[^']*')*\])*"
 _BLOCKS: Final = ("iptables", "nftables", "firewallcmd", "ufw", "shorewall", "route", "ipset", "hostsdeny", "dummy")
 _MOST_PORTS: Final = 64
 _MOST_FILES: Final = 64
-_WRONG: Final = "it needs a % that is set nowhere"
 
 
 @dataclass(frozen=True)
@@ -127,7 +126,7 @@ class _Reader:
             missing,
         )
         self._what_is_lost()
-        return Jail(**{**vars(jail), "lost": tuple(self._lost), "notes": tuple(self._notes)})
+        return replace(jail, lost=tuple(self._lost), notes=tuple(self._notes))
 
     def _text(self, option: str) -> str:
         return (self._settings.get(self._name, option) or "").strip()

@@ -5,15 +5,13 @@ Lines that hold none of them never reach an expression. Searching a whole chunk 
 
 from __future__ import annotations
 
-import importlib
 import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
-_PARSER: Final[Any] = importlib.import_module("re._parser")
-"""The engine's own, so that we see what it sees."""
-_REPEATS: Final = ("MAX_REPEAT", "MIN_REPEAT", "POSSESSIVE_REPEAT")
+from agent.fail2ban.shape import REPEATS, tree
+
 _ALIKE: Final = "iksİıſK"
 """Letters with more cases than two: (?i)k is also the Kelvin sign, which is another byte."""
 _SHORTEST: Final = 3
@@ -36,8 +34,8 @@ Needles = frozenset[Needle]
 
 def begins_with_text(pattern: re.Pattern[Any]) -> bool:
     """Whether it can match at the start of a text only."""
-    tree = list(_PARSER.parse(pattern.pattern, pattern.flags))
-    return bool(tree) and _opens(tree) and not pattern.flags & re.MULTILINE
+    items = list(tree(pattern))
+    return bool(items) and _opens(items) and not pattern.flags & re.MULTILINE
 
 
 def _opens(items: Sequence[Any]) -> bool:
@@ -50,7 +48,7 @@ def _opens(items: Sequence[Any]) -> bool:
 def behind_no_word(pattern: re.Pattern[Any]) -> bool:
     """Whether the first group stands at the text's start, or behind a character that belongs to no word."""
     before: list[Any] = []
-    for operation, detail in _PARSER.parse(pattern.pattern, pattern.flags):
+    for operation, detail in tree(pattern):
         if str(operation) == "SUBPATTERN" and detail[0] == 1:
             return _ends_no_word(before)
         before.append((operation, detail))
@@ -65,7 +63,7 @@ def _ends_no_word(items: Sequence[Any]) -> bool:
         return not (chr(detail).isalnum() or chr(detail) == "_")
     if name == "SUBPATTERN" and detail[0] is None:
         return _ends_no_word(list(detail[3]))
-    if name in _REPEATS and _ends_no_word(list(detail[2])):
+    if name in REPEATS and _ends_no_word(list(detail[2])):
         return int(detail[0]) > 0 or _ends_no_word(items[:-1])
     return name == "AT" and str(detail) in ("AT_BEGINNING", "AT_BEGINNING_STRING")
 
@@ -76,8 +74,7 @@ def needed(pattern: re.Pattern[str], *, words: bool, lead: int = 0) -> Needles |
     `words`: a date may have stood anywhere between two words of the text that was matched, and of the line only whole words
     can be relied on. `lead`: so many characters that are no letters may have stood before it.
     """
-    tree = _PARSER.parse(pattern.pattern, pattern.flags)
-    return _best(_sets(_flat(tree, bool(pattern.flags & re.IGNORECASE)), words, lead))
+    return _best(_sets(_flat(tree(pattern), bool(pattern.flags & re.IGNORECASE)), words, lead))
 
 
 def together(each: Iterable[Needles | None]) -> Needles | None:
@@ -126,10 +123,10 @@ def _without_longer(found: set[Needle]) -> Iterator[Needle]:
 Item = tuple[str, Any, bool]
 
 
-def _flat(tree: Any, fold: bool) -> list[Item]:
+def _flat(items: Any, fold: bool) -> list[Item]:
     """A part of the tree as operations, groups without meaning of their own opened, each with whether case counts in it."""
     found: list[Item] = []
-    for operation, detail in tree:
+    for operation, detail in items:
         name = str(operation)
         if name == "SUBPATTERN":
             found += _flat(detail[3], (fold or bool(detail[1] & re.IGNORECASE)) and not detail[2] & re.IGNORECASE)
@@ -160,7 +157,7 @@ def _sets(items: Iterable[Item], words: bool, lead: int) -> Iterator[Needles]:
             branches = [_best(_sets(_flat(branch, fold), words, lead)) for branch in detail[1]]
             if (joined := together(branches)) is not None:
                 yield joined
-        elif name in _REPEATS and int(detail[0]) > 0:
+        elif name in REPEATS and int(detail[0]) > 0:
             yield from _sets(_flat(detail[2], fold), words, lead)
     yield from _of_run(run, folds, words, lead)
 

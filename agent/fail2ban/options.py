@@ -6,16 +6,15 @@ A filter is named as in a jail: `sshd`, `postfix[mode=aggressive]`, `sshd[mode=d
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from agent.fail2ban.ini import Read, Settings, Unusable, read, text_of
+from agent.fail2ban.ini import Settings, Unusable, read
 
 OPTIONS: Final = ("usedns", "prefregex", "ignoreregex", "failregex", "maxlines", "datepattern", "journalmatch")
 """What a filter is made of; everything else in its file is there to be named by these."""
-PARAMETERS: Final = frozenset(("logtype", "mode", "publickey", "logging"))
 
 _NAME: Final = re.compile(r"([^\[]+)(?:\[(.*)\])?\s*", re.DOTALL)
 _PARAMETER: Final = re.compile(
@@ -58,7 +57,7 @@ def named(spec: str) -> tuple[str, dict[str, str]]:
     return found[1].strip(), given
 
 
-def load(directory: Path, spec: str, logtype: str, read_text: Read = text_of) -> Options:
+def load(directory: Path, spec: str, logtype: str) -> Options:
     """The options of one filter of the directory; `logtype` is `file` or `journal`, unless its files or parameters say another.
 
     Raises:
@@ -68,7 +67,7 @@ def load(directory: Path, spec: str, logtype: str, read_text: Read = text_of) ->
     name, given = named(spec)
     if not _PLAIN.fullmatch(name):
         raise ValueError(f"`{name}` is no name of a filter; write that of a file in {directory}, without its .conf")
-    settings = read(directory / name, read_text)
+    settings = read(directory / name)
     if settings is None:
         raise ValueError(f"there is no filter {name} in {directory}; see ls {directory}")
     if "Definition" not in settings.sections:
@@ -82,14 +81,14 @@ def _section_of(settings: Settings, option: str) -> str:
     return next((one for one in ("Init", "Definition") if option in settings.sections.get(one, {})), "")
 
 
-def combined(settings: Settings, given: Mapping[str, str], options: Iterable[str] = OPTIONS) -> dict[str, str]:
+def combined(settings: Settings, given: Mapping[str, str]) -> dict[str, str]:
     """The options and parameters together, with every tag that names one of them filled in. [Init] fills in what is not given.
 
     Raises:
         Unusable: an option names itself, or one that does not exist.
     """
     found = {
-        name: text for name in options if name not in given and (text := settings.get("Definition", name, given)) is not None
+        name: text for name in OPTIONS if name not in given and (text := settings.get("Definition", name, given)) is not None
     }
     first = dict(given)
     for name in settings.own("Init"):

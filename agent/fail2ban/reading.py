@@ -25,24 +25,24 @@ from agent.fail2ban.kinds import FAILURE
 from agent.fail2ban.needles import fewer
 from agent.fail2ban.risk import QUICK
 from agent.fail2ban.stamps import when
+from agent.streams.parser import LONGEST_RAW
 
 _new: Final = tuple.__new__
 """A named tuple without the call of its own __new__, which would cost as much again."""
 LONGEST: Final = 4096
 """Bytes of a line that is looked at."""
-_LONGEST_RAW: Final = 4096
 _FARTHEST: Final = 1 << 20
 """Bytes that are read again after a start, at most, for the lines that were held."""
 
 
 class Reading:
-    """One filter over one log."""
+    """One filter over one log. `apart` knows of lines that took too long."""
 
     def __init__(self, one: Filter, source: str) -> None:
         """Nothing has been read."""
         self._one, self._source = one, source
-        self._apart = Apart(one.rules.search)
-        self._judge = Judge(one.rules, self._apart, 0 if one.risky else QUICK)
+        self.apart = Apart(one.rules.search)
+        self._judge = Judge(one.rules, self.apart, 0 if one.risky else QUICK)
         self._dates = one.detector()
         self._finders = _finders(one)
         self._many = one.rules.search.lines > 1
@@ -54,12 +54,7 @@ class Reading:
 
     def close(self) -> None:
         """It will not search apart any more."""
-        self._apart.close()
-
-    @property
-    def apart(self) -> Apart:
-        """What knows of lines that took too long."""
-        return self._apart
+        self.apart.close()
 
     @property
     def spec(self) -> str:
@@ -106,10 +101,10 @@ class Reading:
 
     def judged(self, text: str, seen: float, ts: float) -> Event | None:
         """The event of one entry of the journal, written as fail2ban writes it, without a date."""
-        if not self._finders or any(True for _ in self._candidates(text.encode("utf-8", "replace"))):
-            judged = self._judge.judge(Line(text, text), seen)
-            return self._event(judged, ts, seen) if judged.verdict is Verdict.FAILURE else None
-        return None
+        if self._finders and not self._candidates(text.encode("utf-8", "replace")):
+            return None
+        judged = self._judge.judge(Line(text, text), seen)
+        return self._event(judged, ts, seen) if judged.verdict is Verdict.FAILURE else None
 
     def _when(self, date: Found | None, seen: float) -> float:
         """The same for all lines of a second."""
@@ -130,7 +125,7 @@ class Reading:
             fields["src.ip"] = judged.address
         for name, text in judged.groups.items():
             fields["user" if name == "user" else f"f.{name.removeprefix('f') if name == 'fport' else name}"] = text
-        raw = "\n".join([line.raw for line in judged.lines])[:_LONGEST_RAW]
+        raw = "\n".join([line.raw for line in judged.lines])[:LONGEST_RAW]
         return Event(FAILURE.name, seen, fields, self._source, ts, raw, forgeable=True)
 
     # Which lines ------------------------------------------------------------------------------------------------------

@@ -9,17 +9,13 @@ agent/grammar/backtracking.py works out exactly is for expressions that ops may 
 
 from __future__ import annotations
 
-import importlib
 import re
 from collections.abc import Sequence
 from functools import lru_cache
 from typing import Any, Final
 
-from agent.fail2ban.shape import ASCII, characters
+from agent.fail2ban.shape import ASCII, ONE, REPEATS, characters, tree
 
-_PARSER: Final[Any] = importlib.import_module("re._parser")
-_ONE: Final = ("LITERAL", "NOT_LITERAL", "ANY", "IN")
-_REPEATS: Final = ("MAX_REPEAT", "MIN_REPEAT", "POSSESSIVE_REPEAT")
 _FEW: Final = 256
 _MOST: Final = 2
 QUICK: Final = 1024
@@ -40,7 +36,7 @@ def _never_fails(items: Items) -> bool:
     inner = [(name, detail) for name, detail in items if name != "AT"]
     if not inner or inner[-1][0] != "MAX_REPEAT" or [str(one[0]) for one in inner[-1][1][2]] != ["ANY"]:
         return False
-    return all(name in _REPEATS and int(detail[0]) == 0 for name, detail in inner[:-1])
+    return all(name in REPEATS and int(detail[0]) == 0 for name, detail in inner[:-1])
 
 
 class _Walk:
@@ -52,15 +48,15 @@ class _Walk:
 
     def power(self) -> int:
         """Open repeats one behind the other; one more where a match may begin anywhere."""
-        items = self._items(_PARSER.parse(self._pattern.pattern, self._pattern.flags))
+        items = self._items(tree(self._pattern))
         if _never_fails(items):
             return 0
         anywhere = not items or items[0][0] != "AT"
         return self._open(items, []) + anywhere
 
-    def _items(self, tree: Any) -> Items:
+    def _items(self, each: Any) -> Items:
         found: Items = []
-        for operation, detail in tree:
+        for operation, detail in each:
             name = str(operation)
             if name == "SUBPATTERN" and detail[0] not in self._skipped:
                 found += self._items(detail[3])
@@ -72,7 +68,7 @@ class _Walk:
         found = 0
         for at, (name, detail) in enumerate(items):
             behind = [*items[at + 1 :], *rest]
-            if name in _REPEATS:
+            if name in REPEATS:
                 found += self._of_repeat(int(detail[1]), self._items(detail[2]), behind)
             elif name == "BRANCH":
                 found += max(self._open(self._items(one), behind) for one in detail[1])
@@ -102,7 +98,7 @@ class _Walk:
                 first = [self._first(one) for one in parts]
                 if any(one & other for at, one in enumerate(first) for other in first[:at]) or any(map(self._forks, parts)):
                     return True
-            elif name in _REPEATS and self._forks(self._items(detail[2])):
+            elif name in REPEATS and self._forks(self._items(detail[2])):
                 return True
         return False
 
@@ -110,7 +106,7 @@ class _Walk:
         """What these can begin with, as far as it is ASCII; nothing at the end of a line."""
         found: frozenset[int] = frozenset()
         for name, detail in items:
-            if name in _ONE:
+            if name in ONE:
                 return found | characters(name, detail, self._pattern.flags)
             if name in ("ASSERT", "ASSERT_NOT"):
                 continue
@@ -120,11 +116,11 @@ class _Walk:
                 continue
             if name == "BRANCH":
                 parts = [self._items(one) for one in detail[1]]
-            elif name in _REPEATS:
+            elif name in REPEATS:
                 parts = [self._items(detail[2])]
             else:
                 return ASCII
             found |= frozenset[int]().union(*(self._first(one) for one in parts))
-            if (name == "BRANCH" and all(parts)) or (name in _REPEATS and int(detail[0]) > 0):
+            if (name == "BRANCH" and all(parts)) or (name in REPEATS and int(detail[0]) > 0):
                 return found
         return found

@@ -11,15 +11,21 @@ from typing import Any, Final
 _PARSER: Final[Any] = importlib.import_module("re._parser")
 """The engine's own, so that we see what it sees."""
 _COMPILER: Final[Any] = importlib.import_module("re._compiler")
-_ONE: Final = ("LITERAL", "NOT_LITERAL", "ANY", "IN")
-_REPEATS: Final = ("MAX_REPEAT", "MIN_REPEAT", "POSSESSIVE_REPEAT")
+ONE: Final = ("LITERAL", "NOT_LITERAL", "ANY", "IN")
+REPEATS: Final = ("MAX_REPEAT", "MIN_REPEAT", "POSSESSIVE_REPEAT")
 _NOTHING: Final = ("AT", "ASSERT", "ASSERT_NOT")
 ASCII: Final = frozenset(range(128))
 
 
+@lru_cache(maxsize=64)
+def tree(pattern: re.Pattern[Any]) -> Any:
+    """An expression's parse tree, as the engine has it: pairs of an operation and its detail. Nobody may change it."""
+    return _PARSER.parse(pattern.pattern, pattern.flags)
+
+
 def begins(pattern: re.Pattern[str]) -> frozenset[int] | None:
     """The ASCII codes that a match can begin with, if it begins with one of these; None where it can be empty."""
-    found, empty = _begins(list(_PARSER.parse(pattern.pattern, pattern.flags)), pattern.flags)
+    found, empty = _begins(list(tree(pattern)), pattern.flags)
     return None if empty else found
 
 
@@ -38,13 +44,13 @@ def _begins(items: Sequence[Any], flags: int) -> tuple[frozenset[int], bool]:
 
 
 def _of_item(name: str, detail: Any, flags: int) -> tuple[frozenset[int], bool]:
-    if name in _ONE:
+    if name in ONE:
         return characters(name, detail, flags), False
     if name == "SUBPATTERN":
         return _begins(list(detail[3]), (flags | detail[1]) & ~detail[2])
     if name == "ATOMIC_GROUP":
         return _begins(list(detail), flags)
-    if name in _REPEATS:
+    if name in REPEATS:
         more, empty = _begins(list(detail[2]), flags)
         return more, empty or int(detail[0]) == 0
     if name == "BRANCH":
@@ -60,16 +66,16 @@ def characters(name: str, detail: Any, flags: int) -> frozenset[int]:
 
 @lru_cache(maxsize=4096)
 def _characters(name: str, detail: Any, flags: int) -> frozenset[int]:
-    tree = _PARSER.SubPattern(_PARSER.State(), [(getattr(_PARSER, name), list(detail) if isinstance(detail, tuple) else detail)])
-    tree.state.str = ""
-    made = _COMPILER.compile(tree, flags)
+    one = _PARSER.SubPattern(_PARSER.State(), [(getattr(_PARSER, name), list(detail) if isinstance(detail, tuple) else detail)])
+    one.state.str = ""
+    made = _COMPILER.compile(one, flags)
     return frozenset(code for code in ASCII if made.match(chr(code)))
 
 
 def sets(pattern: re.Pattern[str]) -> frozenset[str]:
     """The groups that hold some text after every match."""
     names = {number: name for name, number in pattern.groupindex.items()}
-    return frozenset(names[number] for number in _sets(_PARSER.parse(pattern.pattern, pattern.flags)) if number in names)
+    return frozenset(names[number] for number in _sets(tree(pattern)) if number in names)
 
 
 def _sets(items: Any) -> set[int]:

@@ -8,12 +8,12 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Iterable
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
+from agent.evidence.on_disk import sync_directory
 from agent.feeds.listing import written
 from agent.feeds.reading import Layout, NotUsed, Read, read
 
@@ -82,11 +82,12 @@ class Cache:
             self._part.unlink()
         descriptor = os.open(self._part, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600)
         with os.fdopen(descriptor, "wb") as file:
-            _write(file.fileno(), (head, b"\n", body))
+            file.write(head + b"\n" + body)
+            file.flush()  # or what is written last would set the time
             os.utime(file.fileno(), (kept.refreshed, kept.refreshed))
             os.fsync(file.fileno())
         self._part.replace(self._file)
-        self._settle()
+        sync_directory(self._file.parent)
 
     def seen(self, refreshed: float) -> None:
         """Its source says that what was kept is still right.
@@ -117,20 +118,6 @@ class Cache:
 
     def _directory(self) -> None:
         self._file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-
-    def _settle(self) -> None:
-        descriptor = os.open(self._file.parent, os.O_RDONLY | os.O_DIRECTORY)
-        try:
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
-
-
-def _write(descriptor: int, parts: Iterable[bytes]) -> None:
-    for part in parts:
-        rest = memoryview(part)
-        while rest:
-            rest = rest[os.write(descriptor, rest) :]
 
 
 def _head(line: bytes) -> dict[str, Any]:

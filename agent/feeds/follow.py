@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from agent.feeds.following import Following
+from agent.feeds.listing import unknown
 
 if TYPE_CHECKING:
     from agent.grammar.config import Config
@@ -29,8 +30,7 @@ def accept(feeds: Mapping[str, Following], asked: Asked) -> dict[str, Any]:
     """The answer to who says that a text which was refused may be used. It counts a moment later."""
     name = asked.body["list"]
     if name not in feeds:
-        known = ", ".join(feeds) or "none; see `feeds:` in agent.yaml"
-        return {"result": "usage", "error": f"no list that others keep is called `{name}`; known: {known}"}
+        return {"result": "usage", "error": unknown(name, feeds)}
     before = len(feeds[name].live.networks)
     entries = feeds[name].accept(asked.actor)
     if entries is None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any, Final
 
-from agent.feeds.listing import page
+from agent.feeds.listing import page, unknown
 from agent.guard import Network
 from agent.messages import Fed
 from agent.people import lists
@@ -67,8 +67,7 @@ def _row(agent: Agent, name: str) -> dict[str, Any]:
 def entries(agent: Agent, name: str, first: int, most: int) -> dict[str, Any]:
     """One list and its networks from a place on; `error` where there is none of that name."""
     if name not in agent.settings.feeds:
-        known = ", ".join(agent.settings.feeds) or "none; see `feeds:` in agent.yaml"
-        return {"error": f"no list that others keep is called `{name}`; known: {known}"}
+        return {"error": unknown(name, agent.settings.feeds)}
     return _row(agent, name) | {"first": first, "items": list(page(agent.feeds[name].listing.networks, first, min(most, MOST)))}
 
 

@@ -159,3 +159,8 @@ def page(networks: Networks, first: int, most: int) -> Sequence[str]:
             found += [spoken(network(version, one)) for one in codes[first : first + most - len(found)]]
         first = max(0, first - len(codes))
     return found
+
+
+def unknown(name: str, known: Iterable[str]) -> str:
+    """What is said to whoever names a list that nobody follows."""
+    return f"no list that others keep is called `{name}`; known: {', '.join(known) or 'none; see `feeds:` in agent.yaml'}"

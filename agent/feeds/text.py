@@ -143,7 +143,7 @@ class TextFeed(Following):
         try:
             self._cache.seen(now)
         except OSError as error:
-            self.warn(f"cannot write to {error.filename}: {error.strerror}; a start without network would have an older list")
+            self.warn(_unkept(error))
 
     # Judged and taken -----------------------------------------------------------------------------------------------------------
 
@@ -187,9 +187,13 @@ class TextFeed(Following):
         try:
             self._cache.keep(kept)
         except OSError as error:
-            trouble = f"cannot write to {error.filename}: {error.strerror}; a start without network would have an older list"
+            trouble = _unkept(error)
         self.live = replace(fresh, trouble=self.live.trouble)
         self.warn(trouble)
+
+
+def _unkept(error: OSError) -> str:
+    return f"cannot write to {error.filename}: {error.strerror}; a start without network would have an older list"
 
 
 def _settled(path: Path, last: tuple[int, ...], now: float) -> tuple[tuple[int, ...], bytes, float] | None:

@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Final, Literal
 
 from agent.integrity.facts import Facts
+from agent.integrity.tree import within
 
 FILE_NAME: Final = "baseline.db"
 """In the state directory."""
@@ -128,7 +129,7 @@ class Baseline:
         for root in roots:
             made.update(b"root " + root + b"\0")
         for path, facts in self.rows("baseline"):
-            if any(path == root or path.startswith(root.rstrip(b"/") + b"/") for root in roots):
+            if any(within(path, root) for root in roots):
                 made.update(path + b"\0" + _written(facts).encode() + b"\0")
         return made.hexdigest()
 

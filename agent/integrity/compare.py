@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 from agent.integrity.baseline import Baseline
 from agent.integrity.facts import Difference, Facts, differences, look
-from agent.integrity.tree import MOST, Cover, Walk
+from agent.integrity.tree import MOST, Cover, Walk, within
 
 
 class Row(NamedTuple):
@@ -78,7 +78,7 @@ def _starts(baseline: Baseline, cover: Cover, only: Sequence[str]) -> list[bytes
             raise ValueError(f"{os.fsdecode(one)} is not watched; see `paths:` of the files sensor in agent.yaml")
         if root not in taken:
             raise ValueError(f"there is no baseline of {os.fsdecode(root)} yet; a running agent takes it")
-    return [one for one in starts if not any(other != one and one.startswith(other.rstrip(b"/") + b"/") for other in starts)]
+    return [one for one in starts if not any(other != one and within(one, other) for other in starts)]
 
 
 def _paths(baseline: Baseline, walk: Walk, start: bytes) -> Iterator[bytes]:

@@ -136,19 +136,30 @@ def _caps(fd: int) -> str:
         return ""
 
 
-def _hashed(fd: int, facts: Facts, breathe: Callable[[], None]) -> Facts:
-    reading = os.open(f"/proc/self/fd/{fd}", os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC)
+@contextmanager
+def reading(fd: int) -> Iterator[int]:
+    """A regular file that was opened with O_PATH, opened to be read.
+
+    Raises:
+        OSError: it may not be read.
+    """
+    held = os.open(f"/proc/self/fd/{fd}", os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC)
     try:
+        yield held
+    finally:
+        os.close(held)
+
+
+def _hashed(fd: int, facts: Facts, breathe: Callable[[], None]) -> Facts:
+    with reading(fd) as file:
         if facts.size > MOST_HASHED:
-            return facts._replace(sha256=_of_ends(reading, facts), part=True)
+            return facts._replace(sha256=_of_ends(file, facts), part=True)
         digest, left = sha256(), MOST_HASHED
-        while left > 0 and (piece := os.read(reading, min(_PIECE, left))):
+        while left > 0 and (piece := os.read(file, min(_PIECE, left))):
             digest.update(piece)
             left -= len(piece)
             breathe()
         return facts._replace(sha256=digest.hexdigest())
-    finally:
-        os.close(reading)
 
 
 def _of_ends(fd: int, facts: Facts) -> str:

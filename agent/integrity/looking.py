@@ -215,19 +215,20 @@ class Looking:
         root = self._cover.root_of(start)
         if root is None:
             return
-        number = self._ledger.number()
+        number, walked = self._ledger.number(), set[bytes]()
         walk = Walk(self._cover, self._listen, self._cannot).over(start)
         for count, path in enumerate(walk, self._seen + 1 if whole else 1):  # looks at parts must not use up the room for all
             self._seen = count if whole else self._seen
             if count > self._pace.most:
                 self._full = True
                 break
+            walked.add(path)
             if self._differs(path, root, number):
                 self._suspect(path, time.monotonic() + wait)
             yield
         for layer in _LAYERS:
             for path, facts in self._ledger.base.rows(layer, start):
-                if facts and self._cover.root_of(path) and self._missed(path, root, number):
+                if facts and path not in walked and self._cover.root_of(path) and self._missed(path, root, number):
                     self._suspect(path, time.monotonic() + wait)
                 yield
         if start == root and root not in self._ledger.taken:

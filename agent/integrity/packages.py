@@ -14,7 +14,7 @@ from hashlib import md5
 from pathlib import Path
 from typing import Final
 
-from agent.integrity.facts import SPECIAL, Facts, opened
+from agent.integrity.facts import SPECIAL, Facts, opened, reading
 
 DPKG: Final = Path("/var/lib/dpkg")
 _MERGED: Final = (b"/usr/bin/", b"/usr/sbin/", b"/usr/lib/", b"/usr/lib32/", b"/usr/lib64/")
@@ -106,15 +106,11 @@ def explains(path: bytes, root: bytes, facts: Facts, was: Facts | None, known: t
         return ""
     digest = md5(usedforsecurity=False)
     try:
-        with opened(path, root) as fd:
-            reading = os.open(f"/proc/self/fd/{fd}", os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC)
-        try:
-            if os.fstat(reading).st_mtime_ns != facts.mtime_ns or os.fstat(reading).st_ino != facts.inode:
+        with opened(path, root) as fd, reading(fd) as file:
+            if os.fstat(file).st_mtime_ns != facts.mtime_ns or os.fstat(file).st_ino != facts.inode:
                 return ""
-            while piece := os.read(reading, _PIECE):
+            while piece := os.read(file, _PIECE):
                 digest.update(piece)
-        finally:
-            os.close(reading)
     except OSError:
         return ""
     return package if digest.hexdigest() == wanted else ""

@@ -28,7 +28,7 @@ class Cover:
     def roots(self) -> tuple[bytes, ...]:
         """The paths, each once, without those that lie below another."""
         whole = sorted({os.path.normpath(os.fsencode(one)) for one in self.paths})
-        return tuple(one for one in whole if not any(other != one and _within(one, other) for other in whole))
+        return tuple(one for one in whole if not any(other != one and within(one, other) for other in whole))
 
     @cached_property
     def _skipped(self) -> re.Pattern[str] | None:
@@ -36,7 +36,7 @@ class Cover:
 
     def root_of(self, path: bytes) -> bytes | None:
         """The watched path at or above this one; None where it is not watched."""
-        root = next((one for one in self.roots if _within(path, one)), None)
+        root = next((one for one in self.roots if within(path, one)), None)
         if root is None or self._skipped is None:
             return root
         below = root
@@ -52,7 +52,8 @@ class Cover:
         return bool(self._skipped and (self._skipped.match(text) or self._skipped.match(text.rpartition("/")[2])))
 
 
-def _within(path: bytes, root: bytes) -> bool:
+def within(path: bytes, root: bytes) -> bool:
+    """Whether a path is another one, or lies below it."""
     return path == root or path.startswith(root.rstrip(b"/") + b"/")
 
 

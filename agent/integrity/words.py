@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 import os
-import pwd
 import time
 from pathlib import Path
-from typing import Final, NamedTuple
+from typing import NamedTuple
 
 from agent.event import Event, Value
 from agent.integrity.facts import Difference, Facts
 from agent.integrity.kinds import BASELINE, FILE
+from agent.login import began, name_of
 from agent.visible import visible
-
-_UNSET: Final = 0xFFFFFFFF
 
 
 class Who(NamedTuple):
@@ -47,23 +45,11 @@ def who(pid: int) -> Who:
     place = Path(f"/proc/{pid}")
     try:
         exe = visible(place.joinpath("exe").readlink())
-        uid = _login(place)
+        uid = began(pid)
         uid = place.stat().st_uid if uid is None else uid
     except OSError:
         return Who(pid)
-    try:
-        return Who(pid, exe, pwd.getpwuid(uid).pw_name)
-    except KeyError:
-        return Who(pid, exe, f"uid {uid}")
-
-
-def _login(place: Path) -> int | None:
-    """The uid that a session began with (audit(8)); None for what no session began, and where the kernel keeps no such thing."""
-    try:
-        found = int(place.joinpath("loginuid").read_text(encoding="ascii"))
-    except (OSError, ValueError):
-        return None
-    return None if found == _UNSET else found
+    return Who(pid, exe, name_of(uid))
 
 
 def changed(source: str, one: Changed, each: Difference, package: str) -> Event:

@@ -63,7 +63,7 @@ def _taken(turn: Turn, unit: Unit, marks: Sequence[str], whole: set[str] | None)
     before = turn.agent.state.scans.forgotten
     turn.note("scanned", body | {"new": " ".join(fresh), "gone": " ".join(gone)})
     if (forgotten := turn.agent.state.scans.forgotten - before) > 0:
-        turn.agent.state.evictions["scans"] = turn.agent.state.evictions.get("scans", 0) + forgotten
+        turn.agent.state.evict("scans", forgotten)
     return {"findings": body["findings"], "known": len(marks) - len(fresh), "new": len(fresh), "gone": len(gone), "fresh": fresh}
 
 

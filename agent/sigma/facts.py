@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from dataclasses import field as kept
 from ipaddress import IPv4Network, IPv6Network, ip_address
-from typing import Any, Final
+from typing import Final
 
 from agent.event import Value
 from agent.grammar.located import Place, Problem
@@ -98,11 +98,6 @@ class Fact:
         """What is true exactly where this is not."""
         return Fact(self.field, self.what, not self.denied, self.place)
 
-    @property
-    def needs_it(self) -> bool:
-        """Whether it holds only where the field has a value."""
-        return not self.denied
-
 
 # Trees --------------------------------------------------------------------------------------------------------------------
 
@@ -175,17 +170,3 @@ def _fewest(found: Sequence[Case]) -> list[Case]:
 def too_many(place: Place) -> Cannot:
     """What is said of a rule with more clauses than anybody would read."""
     return Cannot(place, f"this makes more than {MOST_CLAUSES} clauses", "split the rule into several")
-
-
-def facts_in(tree: Tree) -> Iterator[Fact]:
-    """Every fact of a tree."""
-    if isinstance(tree, Fact):
-        yield tree
-        return
-    for one in (tree.part,) if isinstance(tree, Not) else tree.parts:
-        yield from facts_in(one)
-
-
-def plain(number: Any) -> Any:
-    """A number as it is written in a policy: 5, not 5.0."""
-    return int(number) if isinstance(number, float) and number.is_integer() else number

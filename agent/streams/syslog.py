@@ -9,33 +9,20 @@ import re
 import time
 from datetime import datetime
 from functools import lru_cache
-from typing import Final, NamedTuple
+from typing import Final
 
 HEAD: Final = re.compile(
     r"(?:([A-Z][a-z]{2} [ \d]\d \d\d:\d\d:\d\d)|(\d{4}-\d\d-\d\dT[\d:.]{8,15}(?:Z|[+-]\d\d:\d\d))) "
     r"\S{1,255} ([\w./-]{1,48})(?:\[\d{1,10}\])?: "
 )
+"""The two stamps, and the program: the tag, which any local user can choose."""
 _DAY: Final = 86400.0
 _AHEAD: Final = 600.0
 """Seconds that another host's clock may be ahead of ours."""
 
 
-class Header(NamedTuple):
-    """`ts` is Unix seconds, 0 where the stamp is no time. `program` is the tag, which any local user can choose."""
-
-    ts: float
-    program: str
-    message: str
-
-
-def split(line: str, seen: float) -> Header | None:
-    """Split a line of a syslog file; None where it has no such head."""
-    found = HEAD.match(line)
-    return Header(time_of(found, seen), found[3], line[found.end() :]) if found else None
-
-
 def time_of(head: re.Match[str], seen: float) -> float:
-    """When a line says it was written, from what HEAD found in it."""
+    """When a line says it was written, from what HEAD found in it: Unix seconds, 0 where its stamp is no time."""
     yearless = head[1]
     return local_time(yearless, seen) if yearless else exact_time(head[2])
 

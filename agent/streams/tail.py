@@ -17,8 +17,6 @@ from typing import Final
 
 from agent.streams.join import CUT, Join
 
-__all__ = ["CUT", "LONGEST_LINE", "TURN", "Opened", "Place", "digest_of"]
-
 TURN: Final = 256 << 10
 """Bytes that one turn reads of one file."""
 LONGEST_LINE: Final = 64 << 10

@@ -39,6 +39,10 @@ class Hit:
     evidence: tuple[Event, ...] = ()
     unless: str = ""
 
+    def target(self, host: str) -> str:
+        """Whom it is about: the values of `by`; without any, the host."""
+        return " ".join(str(value) for value in self.key) or host
+
 
 class Watch:
     """The windows of all policies. Belongs to one thread."""

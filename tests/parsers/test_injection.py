@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 
 from agent.event import Event
 from agent.schema import canonical
+from agent.streams.join import CUT
 from agent.streams.parser import Scan, discover_parsers
-from agent.streams.tail import CUT
 from tests.parsers.forged import Corpus, Form, corpus_of
 
 SEEN = 1795413700.0

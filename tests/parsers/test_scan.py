@@ -9,7 +9,7 @@ import pytest
 
 from agent.event import Event, Kind
 from agent.streams.parser import Parser, Said, Scan, discover_parsers, parser
-from agent.streams.syslog import split
+from agent.streams.syslog import HEAD, time_of
 
 SEEN = 1795413700.0  # 2026-11-23T06:01:40Z
 SSHD = b"Nov 23 06:00:01 db1 sshd[812]: Failed password for root from 203.0.113.7 port 22 ssh2\n"
@@ -85,41 +85,41 @@ def test_an_event_keeps_at_most_four_kilobytes_of_its_line() -> None:
     ],
 )
 def test_both_stamps_of_syslog_are_understood(line: str, expected: datetime) -> None:
-    header = split(line, SEEN)
+    head = HEAD.match(line)
 
-    assert header is not None
-    assert header.ts == expected.timestamp()
+    assert head is not None
+    assert time_of(head, SEEN) == expected.timestamp()
 
 
 def test_a_december_line_read_in_january_is_last_years() -> None:
     january = datetime(2027, 1, 1, 0, 0, 30, tzinfo=UTC).timestamp()
 
-    header = split("Dec 31 23:59:59 db1 sshd[1]: x", january)
+    head = HEAD.match("Dec 31 23:59:59 db1 sshd[1]: x")
 
-    assert header is not None
-    assert abs(header.ts - january) < 2 * 86400
+    assert head is not None
+    assert abs(time_of(head, january) - january) < 2 * 86400
 
 
 def test_a_january_line_read_on_new_years_eve_is_next_years() -> None:
     december = datetime(2026, 12, 31, 23, 59, 30, tzinfo=UTC).timestamp()
 
-    header = split("Jan  1 00:00:01 db1 sshd[1]: x", december)
+    head = HEAD.match("Jan  1 00:00:01 db1 sshd[1]: x")
 
-    assert header is not None
-    assert abs(header.ts - december) < 2 * 86400
+    assert head is not None
+    assert abs(time_of(head, december) - december) < 2 * 86400
 
 
 @pytest.mark.parametrize("line", ["Feb 31 06:00:01 db1 sshd[1]: x", "2026-13-41T06:00:01Z db1 sshd[1]: x"])
 def test_a_stamp_that_is_no_time_is_zero(line: str) -> None:
-    header = split(line, SEEN)
+    head = HEAD.match(line)
 
-    assert header is not None
-    assert header.ts == 0.0
+    assert head is not None
+    assert time_of(head, SEEN) == 0.0
 
 
 @pytest.mark.parametrize("line", ["", "x", "Nov 23 06:00:01", "Nov 23 06:00:01 db1 no colon", "[Nov 23 06:00:01] db1 sshd: x"])
 def test_a_line_without_a_head_of_syslog_has_none(line: str) -> None:
-    assert split(line, SEEN) is None
+    assert HEAD.match(line) is None
 
 
 def test_only_lines_with_the_hint_are_looked_at() -> None:

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from agent.event import Event
 from agent.streams import syslog
-from agent.streams.syslog import exact_time, local_time, split, zoned_time
+from agent.streams.syslog import HEAD, exact_time, local_time, time_of, zoned_time
 
 
 @pytest.fixture
@@ -122,10 +122,10 @@ def test_a_zone_by_name_is_this_hosts_or_none(zone: str, stamp: str, meant: floa
 def test_an_offset_is_never_lost(when: datetime, quarters: int) -> None:
     moment = when.replace(tzinfo=timezone(timedelta(minutes=15 * quarters)))
 
-    head = split(f"{moment.isoformat(timespec='microseconds')} db1 sshd[812]: x", 0.0)
+    head = HEAD.match(f"{moment.isoformat(timespec='microseconds')} db1 sshd[812]: x")
 
     assert head is not None
-    assert head.ts == exact_time(moment.isoformat()) == pytest.approx(moment.timestamp(), abs=1e-5)
+    assert time_of(head, 0.0) == exact_time(moment.isoformat()) == pytest.approx(moment.timestamp(), abs=1e-5)
 
 
 @pytest.mark.parametrize(
