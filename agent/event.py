@@ -136,6 +136,14 @@ opens an incident. A policy may name it too; its steps then wait for a person's 
 REPORTED = "people.report"
 """What stands in the place of a policy in the incident of a report; no file can hold one of that name."""
 
+ANSWERED = Kind(
+    "agent.answered",
+    "Somebody did something with one of the agent's incidents in another tool, as PagerDuty: acknowledged it, wrote a note.",
+    {"incident": "text", "incident.host": "text", "tool": "text", "what": "text", "who": "text", "to": "text", "text": "text"},
+)
+"""`what` is acknowledged, unacknowledged, noted, assigned, escalated, resolved or reopened, as that tool means it; what comes
+of it stands in people/answering.py. `who` is the name there, for which nothing vouches but that tool's signature."""
+
 
 @dataclass(frozen=True)
 class Catalogue:
@@ -146,6 +154,10 @@ class Catalogue:
     lists: Mapping[str, tuple[Any, ...]] = field(default_factory=dict)
     feeds: frozenset[str] = frozenset()
     """Those of the lists that others keep; what stands on them here is for tests of policies."""
+    channels: frozenset[str] | None = None
+    """Ways to people; None where no agent.yaml says which there are: then any name may be one."""
+    checks: frozenset[str] | None = None
+    """The same of the checks."""
 
 
 def gather(modules: Iterable[Any]) -> dict[str, Kind]:

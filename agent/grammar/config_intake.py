@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 from ipaddress import ip_address
 from pathlib import Path
-from typing import Annotated, Any, ClassVar, Final, Literal
+from typing import Annotated, Any, ClassVar, Final
 
 from pydantic import AfterValidator
 
@@ -16,7 +16,7 @@ from agent.grammar.located import Node, Problem
 from agent.grammar.pick import Picked, Shelf, pick
 from agent.grammar.policy_keys import RateLine
 from agent.grammar.typed import About, read, record
-from agent.intake.settings import GRAFANA_TIMESTAMP, LARGEST, LARGEST_EVER, Auth, Inlet, Listen, Settings, Tls, Way
+from agent.intake.settings import GRAFANA_TIMESTAMP, LARGEST, LARGEST_EVER, Auth, Inlet, Listen, Settings, Style, Tls, Way
 from agent.policy import Rate
 from agent.schema import Duration, Size, rough
 
@@ -27,11 +27,16 @@ _HEADER: Final = re.compile(r"[A-Za-z0-9-]{1,100}")
 
 
 def _listen(text: str) -> str:
-    _address(text)
+    listening(text)
     return text
 
 
-def _address(text: str) -> Listen:
+def listening(text: str) -> Listen:
+    """A TCP address as it is written: an IP address and a port.
+
+    Raises:
+        ValueError: it is none.
+    """
     host, colon, port = text.rpartition(":")
     try:
         address = ip_address(host.removeprefix("[").removesuffix("]"))
@@ -40,6 +45,9 @@ def _address(text: str) -> Listen:
     if not colon or not port.isdecimal() or not 0 < int(port) < 1 << 16:
         raise ValueError(f'`{text}` is no address with a port; write "127.0.0.1:9443", or "[::]:9443" for all addresses')
     return Listen(str(address), int(port))
+
+
+Listening = Annotated[str, AfterValidator(_listen)]
 
 
 def _header(text: str) -> str:
@@ -70,7 +78,7 @@ class AuthKeys:
     basic_file: Annotated[Path | None, About("a file with user:password, for what knows basic authentication only")] = None
     hmac_file: Annotated[Path | None, About("a file with the secret that signs: X-Containment-Signature: t=…,v1=…")] = None
     path_file: Annotated[Path | None, About("a file with the secret to stand behind its name in the path")] = None
-    style: Annotated[Literal["containment", "grafana"], About("grafana: as Grafana signs")] = "containment"
+    style: Annotated[Style, About("grafana, pagerduty: as those two sign")] = "containment"
     timestamp_header: Annotated[
         Annotated[str, AfterValidator(_header)], About("the header that Grafana is told to put the time into; it is demanded")
     ] = GRAFANA_TIMESTAMP
@@ -147,7 +155,7 @@ class IntakeKeys:
 
     senders: Annotated[Mapping[str, Node], About("who may send, as in prometheus: {alertmanager: {}, auth: {bearer_file: …}}")]
     socket: Annotated[Path | None, About("the unix socket; intake.sock beside the control socket if unsaid")] = None
-    listen: Annotated[Annotated[str, AfterValidator(_listen)] | None, About('a TCP address too, as in "127.0.0.1:9443"')] = None
+    listen: Annotated[Listening | None, About('a TCP address too, as in "127.0.0.1:9443"')] = None
     tls: Annotated[TlsKeys | None, About("speak HTTPS at the TCP address: {cert_file: …, key_file: …}")] = None
 
     elsewhere: ClassVar[Mapping[str, str]] = {
@@ -172,7 +180,7 @@ def intake(keys: IntakeKeys | None, socket: Path, senders: Mapping[str, type[Any
     nodes = {name: node for name, node in keys.senders.items() if node is not None}
     inlets = {name: _inlet(name, node, shelf, found) for name, node in nodes.items()}
     tls = Tls(keys.tls.cert_file, keys.tls.key_file, keys.tls.client_ca_file) if keys.tls else None
-    listen = _address(keys.listen) if keys.listen else None
+    listen = listening(keys.listen) if keys.listen else None
     known = tuple(one for one in inlets.values() if one)
     made = Settings(keys.socket or socket.parent / SOCKET, known, listen, tls)
     for one, risk in made.risks():

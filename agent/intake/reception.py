@@ -115,17 +115,19 @@ class Reception:
             if wrong_or_later := body.fill(request):
                 return wrong_or_later
             try:
-                why, settle = shown.whole(request.caller, body.data)
+                found = shown.whole(request.caller, body.data)
             except Busy as busy:
                 return later(str(busy))
-            if why:
-                return self._turn_away(why, inlet, request.caller)
+            if found.why:
+                return self._turn_away(found.why, inlet, request.caller)
+            if found.again:
+                return Answer(HTTPStatus.ACCEPTED, {"accepted": 0})
             taken = False
             try:
                 answer = self._read(inlet, body)
                 taken = answer.status != HTTPStatus.SERVICE_UNAVAILABLE
             finally:
-                settle(taken)
+                found.settle(taken)
             return answer
 
     def _turn_away(self, why: str, inlet: Inlet | None, caller: Caller) -> Answer:

@@ -37,7 +37,9 @@ LARGEST_EVER: Final = 8 << 20
 GRAFANA_SIGNATURE: Final = "X-Grafana-Alerting-Signature"
 GRAFANA_TIMESTAMP: Final = "X-Grafana-Alerting-Timestamp"
 SIGNATURE: Final = "X-Containment-Signature"
+PAGERDUTY_SIGNATURE: Final = "X-PagerDuty-Signature"
 
+Style = Literal["containment", "grafana", "pagerduty"]
 Way = Literal["users", "client_names", "bearer", "basic", "hmac", "path", "none"]
 IN_THE_CLEAR: Final[frozenset[Way]] = frozenset({"bearer", "basic", "path"})
 """Ways that send the secret itself, which whoever reads along then has."""
@@ -50,7 +52,7 @@ class Auth:
     way: Way
     file: Path | None = None
     names: tuple[str, ...] = ()
-    style: Literal["containment", "grafana"] = "containment"
+    style: Style = "containment"
     timestamp_header: str = GRAFANA_TIMESTAMP
 
 

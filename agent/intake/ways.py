@@ -18,10 +18,12 @@ from typing import Final, NamedTuple, Protocol
 from agent.action import CannotReach
 from agent.intake.key_file import KeyFile, Learn
 from agent.intake.replay import Replays
-from agent.intake.settings import GRAFANA_SIGNATURE, SIGNATURE, Auth
+from agent.intake.settings import GRAFANA_SIGNATURE, PAGERDUTY_SIGNATURE, SIGNATURE, Auth, Style
 
 WINDOW: Final = 300
 """Seconds that a signature's time stamp may be off."""
+REPEATS: Final = 48 * 3600
+"""Seconds for which PagerDuty repeats a webhook (developer.pagerduty.com, "Webhooks: Behavior")."""
 _TIMESTAMP: Final = re.compile(r"\d{1,12}", re.ASCII)
 _DIGEST: Final = re.compile(r"[0-9a-f]{64}", re.ASCII)
 
@@ -50,10 +52,14 @@ class Busy(Exception):  # noqa: N818 - no error: it is to come again
 
 
 class Shown(NamedTuple):
-    """Why it is not who it says, empty where it is. `settle` is to be told whether the message that was let in was taken."""
+    """Why it is not who it says, empty where it is. `settle` is to be told whether the message that was let in was taken.
+
+    `again`: it was taken before, by a sender that repeats what it is not sure of; it is told so, and nothing else comes of it.
+    """
 
     why: str = ""
     settle: Callable[[bool], None] = lambda _: None
+    again: bool = False
 
 
 class Way(Protocol):
@@ -198,12 +204,15 @@ class Signed:
 
     Ours is `X-Containment-Signature: t=<unix seconds>,v1=<hex>` over `<t>.<body>`, with several `v1` while secrets are
     exchanged; Grafana's is hex alone over `<t>:<body>`, with the time stamp in a header of its own, which is demanded here.
+    PagerDuty's is `v1=<hex>`, several with commas, over the body alone. It may come twice, and whoever answers PagerDuty with a
+    refusal three times gets nothing for a day; the time of what happened stands in the body, and its sender heeds it.
     """
 
     def __init__(self, auth: Auth, file: KeyFile, now: Callable[[], float] = time.time) -> None:
         """No signature is known yet."""
         self._auth, self._file, self._now = auth, file, now
-        self._replays = Replays(2 * WINDOW)
+        self._timed = auth.style != "pagerduty"
+        self._replays = Replays(2 * WINDOW if self._timed else REPEATS)
 
     def ready(self) -> None:
         """Whether anybody could be let in."""
@@ -213,16 +222,16 @@ class Signed:
         """Whether there is a signature at all, and of this time; before a body is read for it."""
         self._file.secrets()
         stamp, given = self._signature(caller)
-        if not stamp or not given:
+        if not given or (self._timed and not stamp):
             return "no signature"
-        if abs(self._now() - int(stamp)) > WINDOW:
+        if self._timed and abs(self._now() - int(stamp)) > WINDOW:
             return "old signature"
         return ""
 
     def whole(self, caller: Caller, body: bytes | bytearray) -> Shown:
         """Whether one of our secrets signed it, and for the first time."""
         stamp, given = self._signature(caller)
-        signed = stamp.encode() + (b":" if self._auth.style == "grafana" else b".")
+        signed = stamp.encode() + _BETWEEN[self._auth.style]
         digests = [_digest(secret, signed, body) for secret in self._file.secrets()]
         if not any([hmac.compare_digest(one, ours) for one in given for ours in digests]):  # noqa: C419 - all of them
             return Shown("wrong signature")
@@ -231,7 +240,7 @@ class Signed:
         mark = message.digest()  # whatever secret signed it
         claimed = self._replays.claim(mark)
         if claimed == "taken":
-            return Shown("signature taken before")
+            return Shown("signature taken before") if self._timed else Shown(again=True)
         if claimed != "yes":
             raise Busy("the same message is being taken" if claimed == "under way" else "too many signatures are remembered")
         return Shown("", lambda taken: self._replays.settle(mark, taken=taken))
@@ -242,12 +251,17 @@ class Signed:
             stamp = caller.headers.get(self._auth.timestamp_header.lower(), "")
             given = [caller.headers.get(GRAFANA_SIGNATURE.lower(), "")]
         else:
-            parts = [part.strip().partition("=") for part in caller.headers.get(SIGNATURE.lower(), "").split(",", 8)]
-            stamp = next((value for name, _, value in parts if name == "t"), "")
+            header = SIGNATURE if self._timed else PAGERDUTY_SIGNATURE
+            parts = [part.strip().partition("=") for part in caller.headers.get(header.lower(), "").split(",", 8)]
+            stamp = next((value for name, _, value in parts if name == "t"), "") if self._timed else ""
             given = [value for name, _, value in parts if name == "v1"]
-        if not _TIMESTAMP.fullmatch(stamp):
+        if self._timed and not _TIMESTAMP.fullmatch(stamp):
             return "", []
         return stamp, [one.encode() for one in given if _DIGEST.fullmatch(one)]
+
+
+_BETWEEN: Final[Mapping[Style, bytes]] = {"containment": b".", "grafana": b":", "pagerduty": b""}
+"""What stands between the time stamp and the body where they are signed."""
 
 
 def _digest(secret: bytes, signed: bytes, body: bytes | bytearray) -> bytes:

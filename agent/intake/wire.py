@@ -23,9 +23,10 @@ from typing import Any, Final
 
 from cheroot import errors, wsgi
 from cheroot.makefile import StreamReader, StreamWriter
-from cheroot.server import HTTPConnection, HTTPRequest
+from cheroot.server import HTTPRequest
 from cheroot.ssl import Adapter
 
+from agent.connection import Connection
 from agent.intake.settings import LARGEST_EVER
 from agent.intake.tls import Certificate, names_of
 
@@ -150,7 +151,7 @@ class _Request(HTTPRequest):
         super().simple_response(status, msg)
 
 
-class _Connection(HTTPConnection):
+class _Connection(Connection):
     """One connection. `peer` is who is at the other end, for limits."""
 
     RequestHandlerClass = _Request
@@ -196,8 +197,6 @@ class _Connection(HTTPConnection):
         for end in (super().close, self.wfile.close):
             with suppress(OSError):
                 end()
-        for cached in ("resolve_peer_creds", "get_peer_creds"):  # each holds this connection in a circle
-            vars(self).pop(cached, None)
 
     def _drain(self) -> None:
         until = time.monotonic() + LINGER
@@ -246,6 +245,8 @@ class Server(wsgi.Server):
 
     ConnectionClass = _Connection
     _certificate: Certificate | None
+    called = "intake"
+    """What it is, in the log."""
 
     def __init__(self, address: str | tuple[str, int], app: Any, told: Callable[[str], None], threads: int) -> None:
         """Nothing is bound yet; a `str` is the path of a unix socket."""
@@ -302,7 +303,7 @@ class Server(wsgi.Server):
     def error_log(self, msg: str = "", level: int = 20, traceback: bool = False) -> None:
         """What goes wrong with a stranger's connection is counted; bugs go to the log."""
         if level >= logging.ERROR:
-            log.error("intake: %s", msg, exc_info=traceback)
+            log.error("%s: %s", self.called, msg, exc_info=traceback)
         else:
             self.told("broken connection")
 
