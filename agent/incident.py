@@ -3,7 +3,9 @@
 Both are tuples: ten thousand offenders at once change them forty thousand times, and a frozen dataclass costs four times as much.
 
 An incident is one policy's findings about one target. Its phases are `open` → `contained` → `recovering` (what contained it is
-let go step by step) → `resolved`, and back to `open` when the finding comes again.
+let go step by step) → `resolved`, and back to `open` when the finding comes again; `closed` when a person is done with it, or, at
+P2 and P3, by itself. Who is on it is another matter: acknowledged, assigned. People see those that belong together as one: the
+first is the `lead` of the others (gathering.py).
 """
 
 from __future__ import annotations
@@ -11,9 +13,9 @@ from __future__ import annotations
 from typing import Any, Literal, NamedTuple
 
 from agent.action import Change
-from agent.policy import Severity
+from agent.policy import Class, Severity
 
-Phase = Literal["open", "contained", "recovering", "resolved"]
+Phase = Literal["open", "contained", "recovering", "resolved", "closed"]
 Stage = Literal["applying", "in_force", "would", "lifting", "lifted", "failed", "done"]
 
 TOLD = 8
@@ -40,11 +42,39 @@ class Incident(NamedTuple):
     mitigations: tuple[str, ...] = ()
     told: tuple[str, ...] = ()
     """What came of steps that made nothing, the latest last: refused, cannot be planned, failed."""
+    about: Class = "other"
+    began: float | None = None
+    """When the first event that led to it happened, as its source says."""
+    group: str = ""
+    """What others must have in common with it to be told with it; empty for one that stays alone."""
+    lead: str = ""
+    """The incident that it is told with; empty for one that is told itself."""
+    joined: int = 0
+    """How many others were ever told with it."""
+    joined_at: float | None = None
+    acked: float | None = None
+    acked_by: str = ""
+    assigned: str = ""
+    closed: float | None = None
+    false: bool = False
+    """Whether a person has said that it was none."""
+    before: str = ""
+    """The incident about the same that was over when this one began."""
+
+    @property
+    def over(self) -> bool:
+        """Whether nothing of it goes on."""
+        return self.phase in ("resolved", "closed")
 
     def found_again(self, now: float, because: str) -> Incident:
         """The finding came true once more; a resolved incident is open again."""
         again = self._replace(last=now, because=because, findings=self.findings + 1)
-        return again._replace(phase="open", resolved=None, contained=None) if self.phase == "resolved" else again
+        return again.reopened() if self.over else again
+
+    def reopened(self) -> Incident:
+        """It goes on; whoever had acknowledged it may be asleep by now."""
+        fresh = self._replace(phase="open", resolved=None, contained=None, closed=None, false=False)
+        return fresh._replace(acked=None, acked_by="")
 
     def hears(self, sentence: str) -> Incident:
         """The incident with one more sentence about its steps; the same one again is not repeated."""
@@ -57,6 +87,8 @@ class Incident(NamedTuple):
                 return self._replace(phase=phase, contained=now)
             case "resolved":
                 return self._replace(phase=phase, resolved=now)
+            case "closed":
+                return self._replace(phase=phase, closed=now, resolved=now if self.resolved is None else self.resolved)
             case _:
                 return self._replace(phase=phase)
 

@@ -87,6 +87,16 @@ def test_an_address_that_is_none_is_refused_before_anything_is_written() -> None
     assert not story.records
 
 
+@pytest.mark.parametrize("text", ["", "  ", "\n\t\u00a0"])
+def test_a_report_without_a_word_is_refused_before_anything_is_written(text: str) -> None:
+    story = Story()
+
+    answer = story.ask("report", text=text)
+
+    assert "blank" in answer["problem"]
+    assert not story.records
+
+
 def test_the_same_report_again_opens_no_second_incident() -> None:
     story = Story()
     story.ask("report", text=TEXT)
@@ -324,9 +334,11 @@ def test_a_person_adds_resolves_and_is_told_what_is_wrong(agent: Running) -> Non
     added = agent.contain("report", "in Paris, too", "--incident", "INC-1")
     wrong = agent.contain("report", "x", "--incident", "INC-1", "--severity", "P0")
     fifo = agent.contain("report", "x", "--attach", "/dev/zero")
+    blank = agent.contain("report", "  ")
     over = agent.contain("incidents", "resolve", "INC-1", "--why", "mended")
 
     assert "INC-1 has it now" in added.stdout
-    assert (wrong.returncode, fifo.returncode) == (2, 2)
+    assert (wrong.returncode, fifo.returncode, blank.returncode) == (2, 2, 2)
+    assert "say what you see" in blank.stderr
     assert over.stdout == "INC-1 is resolved.\n"
     assert agent.ask("incidents")["total"] == 0

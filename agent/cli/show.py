@@ -26,10 +26,11 @@ _COLOURS: Final = {
         ("P1", "open", "unknown", "would", "applying", "lifting", "unconfirmed", "dry_run", "paused", "on"), "yellow"
     ),
     **dict.fromkeys(("good", "in_force", "contained", "recovering", "enforce", "ok"), "green"),
-    **dict.fromkeys(("lifted", "resolved", "off", "P3", "over", "window"), "dim"),
+    **dict.fromkeys(("lifted", "resolved", "closed", "off", "P3", "over", "window"), "dim"),
 }
 _TIMES: Final = frozenset(
-    {"since", "until", "verified", "opened", "last", "contained", "resolved", "asked", "up", "ts", "seen", "ended"}
+    {"since", "until", "verified", "opened", "last", "contained", "resolved", "acked", "closed", "asked", "up", "ts", "seen"}
+    | {"ended", "began"}
 )
 """Keys whose numbers are Unix seconds; JSON for other programs holds them as RFC 3339."""
 

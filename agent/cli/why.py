@@ -69,14 +69,36 @@ def _standing(answer: Mapping[str, Any]) -> Iterable[list[Cell]]:
         yield ["one of many", name, "", "", f"more targets than may be acted on; what is done about them all: contain why {name}"]
 
 
+def _people(one: Mapping[str, Any]) -> Iterable[list[Cell]]:
+    """Who is on an incident, and with which others it is told."""
+    if one["lead"]:
+        yield ["", "", "", "", f"told with {one['lead']}: contain why {one['lead']}"]
+    elif one["whole"]:
+        yield ["", "", "", "", f"{one['whole']['many']} are told as one: {', '.join([one['id'], *one['whole']['with'][:8]])}"]
+    if one["assigned"]:
+        yield ["", "", "", At(one["acked"]), f"{one['assigned']}'s; acknowledged by {one['acked_by']}"]
+    elif one["acked"] is not None:
+        yield ["", "", "", At(one["acked"]), f"acknowledged by {one['acked_by']}"]
+    for due in one["clocks"]:
+        say = "was given" if due["done"] else f"is due; when it is given: contain incidents notified {one['id']} {due['regime']}"
+        yield ["", "", "", At(due["since"] if due["done"] else due["until"]), f"{due['regime'].upper()} {due['what']} {say}"]
+    if one["runbook"]:
+        yield ["", "", "", "", f"runbook: {one['runbook']}"]
+    if one["before"]:
+        yield ["", "", "", "", f"the same as {one['before']}, which was over"]
+    if one["false"]:
+        yield ["", "", "", "", "a person said that it was none"]
+
+
 def _rows(show: Show, answer: Mapping[str, Any]) -> Iterable[list[Cell]]:
     yield from _standing(answer)
     for one in answer["incidents"]:
         said = f"{one['policy']}: {one['because']}, found {one['findings']}×"
         yield [one["id"], word(one["severity"]), word(one["phase"]), At(one["last"]), said]
+        yield from _people(one)
         if going := recovery(show, one):
             yield ["", "", "", "", going]
-        if one["policy"] == REPORTED and one["phase"] != "resolved":
+        if one["policy"] == REPORTED and one["phase"] not in ("resolved", "closed"):
             yield ["", "", "", "", f'it stays open until: contain incidents resolve {one["id"]} --why "…"']
         for sentence in one["told"]:
             if one["phase"] == "open" or not any(word in sentence for word in _OVER):

@@ -9,11 +9,11 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Final
 
-from agent.event import REPORT, REPORTED, Event, Value
+from agent.event import ANSWERED, REPORT, REPORTED, Event, Value
 from agent.incident import Incident
 from agent.integrity.kinds import BASELINE
 from agent.messages import Asked, Effect, Note, Reply
-from agent.people import baselines
+from agent.people import answering, baselines
 from agent.policy import Severity
 from agent.recovery import release
 from agent.schema import address, spoken
@@ -42,13 +42,20 @@ def heard(turn: Turn, event: Event) -> None:
         _open(turn, event, ())
 
 
-AT_ONCE: Final[Mapping[str, Callable[[Turn, Event], None]]] = {REPORT.name: heard, BASELINE.name: baselines.heard}
+AT_ONCE: Final[Mapping[str, Callable[[Turn, Event], None]]] = {
+    REPORT.name: heard,
+    BASELINE.name: baselines.heard,
+    ANSWERED.name: answering.heard,
+}
 """Kinds of events that are written down whether or not a policy names them."""
 
 
 def asked(turn: Turn, message: Asked) -> tuple[Event, ...]:
     """Open an incident for a person's report, or add it to one, and say which; the event for policies, unless it is none."""
     body, state = message.body, turn.agent.state
+    if not body["text"].strip():
+        turn.do(Reply(message, {"result": "usage", "problem": "`text`: it is blank; say what you see"}))
+        return ()
     try:
         event = _event(turn, message)
     except ValueError as error:
@@ -60,8 +67,8 @@ def asked(turn: Turn, message: Asked) -> tuple[Event, ...]:
         turn.do(Reply(message, {"result": result, "incident": incident.id, **_shown(incident, body)}))
         return (event,) if result != "known" else ()
     one = state.incidents.get(name)
-    if one is None or one.phase == "resolved":
-        why = f"{name} is resolved; report it anew" if one else f"no incident {name}; see: contain incidents"
+    if one is None or one.over:
+        why = f"{name} is {one.phase}; report it anew" if one else f"no incident {name}; see: contain incidents"
         turn.do(Reply(message, {"result": "failed", "error": f"cannot add to an incident: {why}"}))
         return ()
     _add(turn, one, event, body.get("files", ()))
@@ -104,7 +111,7 @@ def _open(turn: Turn, event: Event, files: Sequence[Any]) -> tuple[Incident, str
     severity = _SEVERITIES.get(event.get("severity"), USUAL)
     target = " ".join(str(value) for name in ("service", "src.ip") if (value := event.get(name))) or turn.agent.settings.host
     because = _because(event)
-    reports = [one for one in state.incidents.values() if one.policy == REPORTED and one.phase != "resolved"]
+    reports = [one for one in state.incidents.values() if one.policy == REPORTED and not one.over]
     for one in reports:
         if (one.target, one.because) == (target, because) and turn.now - one.opened < SAME and not files:
             turn.note("noted", {"actor": _who(event), "text": "the same again", "source": event.source}, incident=one.id)
@@ -170,27 +177,10 @@ def _because(event: Event) -> str:
     return f"{_who(event)} reports: {str(event.get('text') or '')[:LONGEST]}"
 
 
-# Its end ------------------------------------------------------------------------------------------------------------------
+# Its end --------------------------------------------------------------------------------------------------------------
 
 
-def resolve(turn: Turn, message: Asked) -> None:
-    """A person says that an incident is over. What still holds for it is lifted first, by `contain undo`."""
-    name, state = message.body["what"], turn.agent.state
-    one = state.incidents.get(name)
-    if one is None:
-        error = f"cannot resolve {name}: no such incident; see: contain incidents"
-        turn.do(Reply(message, {"result": "failed", "error": error}))
-    elif one.phase == "resolved":
-        turn.do(Reply(message, {"result": "nothing", "because": f"{name} is resolved already"}))
-    elif because := _unfinished(turn, one):
-        turn.do(Reply(message, {"result": "refused", "because": because}))
-    else:
-        body = {"phase": "resolved", "because": f"{message.actor}: {message.body['why']}", "actor": message.actor}
-        turn.note("phase", body, incident=one.id)
-        turn.do(Reply(message, {"result": "resolved", "incident": one.id}))
-
-
-def _unfinished(turn: Turn, one: Incident) -> str:
+def unfinished(turn: Turn, one: Incident) -> str:
     """What is still to be done about an incident; empty where nothing is."""
     if held := [each.id for each in active(turn, one)]:
         return f"{', '.join(held[:5])}{' and more' if len(held) > 5 else ''} still hold; first: contain undo {one.id}"

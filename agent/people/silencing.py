@@ -60,7 +60,7 @@ def silence(turn: Turn, message: Asked) -> None:
     if error := _wrong(turn, made):
         turn.do(Reply(message, {"result": "failed", "error": f"cannot silence: {error}"}))
         return
-    fitting = [one for one in state.incidents.values() if one.phase != "resolved" and made.fits(one)]
+    fitting = [one for one in state.incidents.values() if not one.over and made.fits(one)]
     worst = _worst(turn, made, fitting)
     if worst == "P0" and body["seconds"] > LONGEST_P0:
         names = ", ".join(one.id for one in fitting if one.severity == "P0") or f"the policy {made.policy}"
@@ -118,7 +118,7 @@ def come_round(turn: Turn) -> None:
     """End what is over, and what has become more severe than what was silenced."""
     book, known = turn.agent.state.silences, turn.agent.state.incidents.values()
     least = max((one.worst for one in book.all.values()), default="P0")
-    severe = [one for one in known if one.severity < least and one.phase != "resolved"] if book.all else []
+    severe = [one for one in known if one.severity < least and not one.over] if book.all else []
     for one in list(book.all.values()):
         if turn.now >= one.until:
             _end(turn, one, "agent", "its time was over")
