@@ -52,6 +52,8 @@ class Schedule:
         """Everything is due at once."""
         self.checks = {one.name: one for one in checks}
         self._systems = systems
+        self.said: dict[tuple[str, str], str] = {}
+        """What each check said last of each of its targets, since the start."""
 
     def begin(self, lanes: Lanes, now: float) -> None:
         """Ask whatever is due; `now` is monotonic."""
