@@ -9,7 +9,6 @@ from __future__ import annotations
 import itertools
 import json
 import os
-import pwd
 import queue
 import threading
 from collections.abc import Callable, Iterable, Mapping
@@ -19,6 +18,7 @@ from typing import Any, Final
 
 from agent.action import CannotReach
 from agent.asking import problem
+from agent.login import began, name_of
 from agent.messages import Asked, Reply
 from agent.stale_socket import clear
 
@@ -28,8 +28,8 @@ PATIENCE: Final = 70
 SILENCE: Final = 3
 """Seconds that whoever connects may be silent before the question is there: each holds up one of the THREADS."""
 THREADS: Final = 8
-_UNSET: Final = 0xFFFFFFFF
 STOPPING: Final = {"error": "the agent is stopping"}
+LATE: Final = {"error": f"the agent did not answer within {PATIENCE} s; it is busy or stuck"}
 
 
 class Control:
@@ -43,6 +43,8 @@ class Control:
         """
         from cheroot import wsgi
 
+        from agent.connection import Connection
+
         self._path, self._put, self._tickets = path, put, itertools.count(1)
         self._closed = False
         self._waiting: dict[int, queue.SimpleQueue[Mapping[str, Any]]] = {}
@@ -50,6 +52,7 @@ class Control:
         self._server = wsgi.Server(
             str(path), self._serve, numthreads=THREADS, request_queue_size=64, timeout=SILENCE, peercreds_enabled=True
         )
+        self._server.ConnectionClass = Connection
         self._server.max_request_body_size = LONGEST_BODY
         self._server.max_request_header_size = 16 * 1024
         usual = os.umask(0o177)  # cheroot gives the socket to everybody, and who connects before the chmod stays connected
@@ -61,6 +64,22 @@ class Control:
         finally:
             os.umask(usual)
         threading.Thread(target=self._server.serve, name="control", daemon=True).start()
+
+    def ask(self, verb: str, body: Mapping[str, Any], actor: str) -> Mapping[str, Any]:
+        """Put a question or an order to the owner and wait for the answer; any thread may. Who `actor` is has been found out."""
+        if wrong := problem(verb, body):
+            return {"problem": wrong}
+        asked = Asked(verb, body, actor, next(self._tickets))
+        waiting = self._waiting[asked.ticket] = queue.SimpleQueue()
+        if self._closed:
+            self._waiting.pop(asked.ticket, None)
+            return STOPPING
+        self._put(asked)
+        try:
+            return waiting.get(timeout=PATIENCE)
+        except queue.Empty:
+            self._waiting.pop(asked.ticket, None)
+            return LATE
 
     def answer(self, reply: Reply) -> None:
         """Hand the reply to the request that waits for it; nobody may be waiting any more."""
@@ -93,18 +112,9 @@ class Control:
             return "400 Bad Request", {"error": f"cannot read the request: {error}"}
         if not isinstance(body, dict):
             return "400 Bad Request", {"error": "the request must be a JSON object"}
-        if wrong := problem(verb, body):
-            return "400 Bad Request", {"problem": wrong}
-        asked = Asked(verb, body, _actor(environ.get("X_REMOTE_UID"), environ.get("X_REMOTE_PID")), next(self._tickets))
-        waiting = self._waiting[asked.ticket] = queue.SimpleQueue()
-        if self._closed:
-            return "503 Service Unavailable", STOPPING
-        self._put(asked)
-        try:
-            answer = waiting.get(timeout=PATIENCE)
-        except queue.Empty:
-            self._waiting.pop(asked.ticket, None)
-            return "504 Gateway Timeout", {"error": f"the agent did not answer within {PATIENCE} s; it is busy or stuck"}
+        answer = self.ask(verb, body, _actor(environ.get("X_REMOTE_UID"), environ.get("X_REMOTE_PID")))
+        if answer is LATE:
+            return "504 Gateway Timeout", answer
         status = "400 Bad Request" if "problem" in answer else "503 Service Unavailable" if answer is STOPPING else "200 OK"
         return status, answer
 
@@ -113,22 +123,6 @@ def _actor(uid: Any, pid: Any) -> str:
     """Who asks, by name; after sudo it is the person who logged in, whom the kernel remembers (loginuid, audit(8))."""
     if uid is None:
         return "unknown"
-    if int(uid) == 0 and (person := _logged_in(pid)):
-        return f"{_name(person)} (uid 0, logged in as {person})"
-    return f"{_name(int(uid))} (uid {uid})"
-
-
-def _name(uid: int) -> str:
-    try:
-        return pwd.getpwuid(uid).pw_name
-    except KeyError:
-        return f"uid {uid}"
-
-
-def _logged_in(pid: Any) -> int:
-    """The uid that somebody's session began with; 0 where nobody logged in, or the kernel keeps no such thing."""
-    try:
-        found = int(Path(f"/proc/{int(pid)}/loginuid").read_text(encoding="ascii"))
-    except (OSError, TypeError, ValueError):
-        return 0
-    return 0 if found == _UNSET else found
+    if int(uid) == 0 and (person := began(int(pid))):
+        return f"{name_of(person)} (uid 0, logged in as {person})"
+    return f"{name_of(int(uid))} (uid {uid})"
