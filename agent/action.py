@@ -84,12 +84,13 @@ class Change:
 
 @dataclass(frozen=True, slots=True)
 class Holds:
-    """What `verify` says where yes or no is not all: part of it is there, or none of it and somebody else is the reason.
+    """What `verify` says where yes or no is not all: part of it is there, none of it and somebody else is the reason, or all
+    of it and there is more to say (how a program ended).
 
     A part stays a mitigation: it is shown, undone and ended like a whole one, and tried again at every sweep.
     """
 
-    how: Literal["partly", "no"]
+    how: Literal["yes", "partly", "no"]
     say: str
 
 

@@ -116,7 +116,7 @@ def _settle(turn: Turn, mitigation: Mitigation, one: Held) -> None:
     elif one.holds == "partly":
         holds(turn, mitigation, "partly", {"until": mitigation.until, "error": one.say})
     elif one.holds:
-        holds(turn, mitigation, "recovered", {"holds": True, "because": "the system says it holds"})
+        holds(turn, mitigation, "recovered", {"holds": True, "because": one.say or "the system says it holds"})
         contained(turn, mitigation)
     elif turn.now - turn.agent.late.get(mitigation.id, -LATE) < LATE:
         turn.agent.doubtful.add(mitigation.id)  # whoever was given up on may still be at it, and nobody else would undo that

@@ -97,7 +97,7 @@ def _outcome(name: str, change: Change, made: Answer, holds: Answer) -> Outcome:
     if held.holds == "partly":
         return Outcome(name, "partly", f"{why}; {held.say}" if why else held.say)
     if held.holds:
-        return Outcome(name, "in_force", why)
+        return Outcome(name, "in_force", why or held.say)
     if isinstance(made.error, InProgress):
         return Outcome(name, "under_way", why)
     if made.error:
@@ -109,7 +109,7 @@ def _held(name: str, answer: Answer) -> Held:
     if answer.error:
         return Held(name, None, str(answer.error))
     if isinstance(answer.value, Holds):
-        return Held(name, "partly" if answer.value.how == "partly" else False, answer.value.say)
+        return Held(name, "partly" if answer.value.how == "partly" else answer.value.how == "yes", answer.value.say)
     return Held(name, bool(answer.value))
 
 

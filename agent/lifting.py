@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from agent import crowd
 from agent.incident import Mitigation
 from agent.messages import Asked, Lift, Lifted, Release, Reply
-from agent.recovery import release
+from agent.recovery import awaiting, release
 from agent.settle import active, forget
 from agent.turn import Gathering, Turn, by_system, jobs
 
@@ -99,8 +99,8 @@ def released(turn: Turn, one: Release, because: str) -> None:
     release.ended(turn, mitigation)
     forget(turn, one.mitigation)
     incident = turn.agent.state.incidents.get(mitigation.incident)
-    if incident and incident.phase != "resolved" and not any(True for _ in active(turn, incident)):
-        if release.held_open(turn.agent, incident.id):
+    if incident and not incident.over and not any(True for _ in active(turn, incident)):
+        if release.held_open(turn.agent, incident.id) or awaiting.begun(turn, incident):
             return
         turn.note("phase", {"phase": "resolved", "because": "no mitigation is left"}, incident=incident.id)
 

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from agent.grammar.config import Config
     from agent.grammar.config_keys import VaultKeys
     from agent.needs import Needs
+    from agent.systems.hooks import Hook
     from agent.systems.host import Host
     from agent.systems.perimeter import Opening
     from agent.systems.vault import VaultSettings
@@ -32,6 +33,7 @@ def systems(config: Config | None, learn: Learn = lambda _: None, live: Callable
     from agent.systems.containers import Containers
     from agent.systems.firewall import Firewall
     from agent.systems.forensics import Forensics
+    from agent.systems.hooks import Hooks
     from agent.systems.host import Host
     from agent.systems.perimeter import Perimeter
     from agent.systems.postgres import Postgres
@@ -54,6 +56,7 @@ def systems(config: Config | None, learn: Learn = lambda _: None, live: Callable
         PostgresEvidence(postgres),
         Vault(_vault(config.vault) if config.vault else None, learn),
         containers,
+        Hooks(_hooks(config), config.state / "hooks"),
         needs,
         Perimeter(lambda: list(_openings(now(), host, needs)), config.ssh_ports, host),
     ]
@@ -72,6 +75,12 @@ def _connections(config: Config, learn: Learn) -> dict[str, str]:
         if password := conninfo_to_dict(dsn).get("password"):
             learn(str(password))
     return found
+
+
+def _hooks(config: Config) -> dict[str, Hook]:
+    from agent.systems.hooks import Hook
+
+    return {name: Hook(one.run, one.timeout, one.user, one.env, one.verify_run) for name, one in config.hooks.items()}
 
 
 def _vault(keys: VaultKeys) -> VaultSettings:

@@ -36,7 +36,8 @@ def outcome(turn: Turn, one: Outcome, incident: str, *, contains: bool = False) 
         return
     if one.result == "in_force":
         kind = "in_force" if mitigation.change.undo else "done"
-        holds(turn, mitigation, kind, {"until": mitigation.until, "contains": contains})
+        said = {"say": one.error} if kind == "done" and one.error else {}
+        holds(turn, mitigation, kind, {"until": mitigation.until, "contains": contains, **said})
         return
     crowd.let_in(turn.agent, mitigation.change)
     kind = "not_verified" if one.result == "not_verified" else "failed"

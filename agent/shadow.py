@@ -117,6 +117,15 @@ def _shaded(shadows: Shadows, event: Event) -> str:
     return ""
 
 
+def standing(shadows: Shadows, event: Event) -> str:
+    """The mitigation in force that brings about what this check says, good or bad; empty for none."""
+    kind, about = (_kind(event), set(_about(event))) if shadows.cast else ("", set[str]())
+    for name, one in shadows.cast.items():
+        if one.until == math.inf and _of_kind(kind, one.kinds) and (one.touches == HOST or about & one.touches):
+            return name
+    return ""
+
+
 def _kind(event: Event) -> str:
     return f"{event.kind} {event.get('check')}" if event.kind == CHECK.name else event.kind
 

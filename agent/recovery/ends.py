@@ -1,17 +1,21 @@
-"""Ends that come near, and ends that are moved: earlier because it is quiet, later because only a share may go at once. Pure."""
+"""Ends that come near, and ends that are moved: earlier because it is over, later because only a share may go at once. Pure."""
 
 from __future__ import annotations
 
 import heapq
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Collection, Mapping
+from datetime import timedelta
+from typing import Final
 
+from agent.alerts import hearing
 from agent.drift import for_the_rest
+from agent.event import ALERT, RESOLVED, Event
 from agent.incident import QUIET, Mitigation
 from agent.messages import Heal
 from agent.policy import Policy
-from agent.recovery import release
-from agent.recovery.rungs import LEAD, Shares
+from agent.recovery import health, release
+from agent.recovery.rungs import LEAD, Proof, Recover, Shares
 from agent.schema import rough, spell
 from agent.turn import Agent, Turn, by_system
 
@@ -83,20 +87,59 @@ def started(turn: Turn) -> None:
     hold_on(turn, [one for one in turn.agent.state.in_force() if one.moved and one.until and one.until > turn.now])
 
 
-# Quiet ------------------------------------------------------------------------------------------------------------------
+# Before its time --------------------------------------------------------------------------------------------------------
 
 
-def quiet(turn: Turn) -> None:
-    """End what has been quiet for as long as its policy says: no finding, and where the kernel counts, no packet stopped."""
+def heard(turn: Turn, event: Event) -> None:
+    """A sender says that an alert is over: end what waits for that now, while it is known which alert it was."""
+    if event.kind == ALERT.name and event.fields.get("status") == RESOLVED:
+        early(turn, ("resolved",))
+
+
+def early(turn: Turn, which: Collection[str] = ("quiet", "ok", "resolved")) -> None:
+    """End what its policy lets go before its time: it has been quiet, its checks are good again, or its alerts are resolved."""
     agent = turn.agent
-    waits = {name: one.recover.quiet for name, one in agent.policies.items() if one.recover.quiet and release.acting(agent, name)}
+    able = ((name, one.recover) for name, one in agent.policies.items() if one.recover.after in which)
+    waits = {name: recover for name, recover in able if release.acting(agent, name)}
     for one in agent.state.in_force() if waits else ():
-        span = waits.get(one.policy)
-        if span is None or one.confirm is not None or release.held_open(agent, one.incident) or _whole(agent, one):
+        recover = waits.get(one.policy)
+        if recover is None or one.confirm is not None or release.held_open(agent, one.incident) or _whole(agent, one):
             continue
-        end = turn.now + (LEAD if one.given and agent.policies[one.policy].recover.limit else 0.0)
-        if turn.now - _last(agent, one) >= span.total_seconds() and (one.until is None or one.until > end + LEAD):
-            _move(turn, [(one, end)], f"nothing came for {rough(span)}")
+        end = turn.now + (LEAD if one.given and recover.limit else 0.0)
+        if (one.until is None or one.until > end + LEAD) and (because := _EARLY[recover.after](turn, recover, one)):
+            _move(turn, [(one, end)], because)
+
+
+def _quiet(turn: Turn, recover: Recover, one: Mitigation) -> str:
+    """No finding, and where the kernel counts, no packet stopped."""
+    span = recover.quiet or timedelta.max
+    return f"nothing came for {rough(span)}" if turn.now - _last(turn.agent, one) >= span.total_seconds() else ""
+
+
+def _ok(turn: Turn, recover: Recover, one: Mitigation) -> str:
+    """Its checks are good again: as often, or as long, as its policy says, since it is in force."""
+    agent, incident = turn.agent, turn.agent.state.incidents.get(one.incident)
+    names = health.checked(agent, incident) if incident else ()
+    if incident is None or not names or health.lacking(agent, incident, recover.ok or Proof(), one.since):
+        return ""
+    return f"{', '.join(names)} good again"
+
+
+def _resolved(turn: Turn, _: Recover, one: Mitigation) -> str:
+    """Whoever sent the alerts that it is about says that they are over; what is only not heard of any more is not."""
+    agent, incident = turn.agent, turn.agent.state.incidents.get(one.incident)
+    policy = agent.policies.get(one.policy)
+    if incident is None or policy is None:
+        return ""
+    standing, over = agent.state.alerts.all.values(), agent.state.alerts.over
+    if any(hearing.tells_of(agent, policy, incident.target, each) for each in standing):
+        return ""
+    ended = [each for each in over if each.because == hearing.SENDER and (each.ended or 0.0) >= one.since]
+    told = next((each for each in ended if hearing.tells_of(agent, policy, incident.target, each)), None)
+    return f"{told.source} says that it is over" if told else ""
+
+
+_EARLY: Final[Mapping[str, Callable[[Turn, Recover, Mitigation], str]]] = {"quiet": _quiet, "ok": _ok, "resolved": _resolved}
 
 
 def _whole(agent: Agent, one: Mitigation) -> bool:

@@ -23,6 +23,7 @@ from agent.incident import Incident, Mitigation
 from agent.judge import left_alone
 from agent.messages import Asked, Plan, Run
 from agent.policy import Policy, Step
+from agent.recovery import awaiting
 from agent.recovery.releases import FREEZE_AT, Descent, Key
 from agent.recovery.rungs import Rung
 from agent.runs import begun, forged, sources
@@ -188,12 +189,14 @@ def _let(turn: Turn, way: Descent, because: str, *, by_hand: bool = False) -> No
     body = {name: getattr(way, name) for name in ("policy", "target", "action", "aim", "given", "rung", "until")}
     turn.note("released", body | {"because": because, "by_hand": by_hand}, incident=way.incident, mitigation=way.mitigation)
     incident = turn.agent.state.incidents.get(way.incident)
-    if incident is None or incident.phase == "resolved":
+    if incident is None or incident.over:
         return
     if way.rung != "off":
         if incident.phase != "recovering":
             turn.note("phase", {"phase": "recovering", "because": f"{because}; {_plainly(way)}"}, incident=incident.id)
     elif not held_open(turn.agent, incident.id) and not any(True for _ in active(turn, incident)):
+        if awaiting.begun(turn, incident) and not by_hand:
+            return
         over = "a person let it go" if by_hand else "it was let go step by step, and did not come again"
         turn.note("phase", {"phase": "resolved", "because": over}, incident=incident.id)
 
@@ -222,8 +225,11 @@ def started(turn: Turn) -> None:
 
 
 def held_open(agent: Agent, incident: str) -> bool:
-    """Whether an incident is still being let go, or waits for a person, though nothing of it may be in force."""
-    return incident in agent.state.releases.by_incident or bool(agent.state.approvals.for_incident(incident))
+    """Whether an incident is still being let go, or waits for a person or its checks, though nothing of it may be in force."""
+    state = agent.state
+    return (
+        incident in state.releases.by_incident or awaiting.waits(agent, incident) or bool(state.approvals.for_incident(incident))
+    )
 
 
 # Up -------------------------------------------------------------------------------------------------------------------
@@ -232,6 +238,7 @@ def held_open(agent: Agent, incident: str) -> bool:
 def recurrences(turn: Turn, hit: Hit, target: str) -> Iterator[Again]:
     """What goes one rung up because of this finding: of its own policy and target, and of others about the same address."""
     agent, book = turn.agent, turn.agent.state.releases
+    awaiting.again(turn, agent.state.incident_for(hit.policy.name, target), f"it came again: {hit.because}")
     if not book.down or REPORT.name in hit.policy.kinds():  # what a person says waits for a yes, and moves no other policy
         return
     incident = agent.state.incident_for(hit.policy.name, target)

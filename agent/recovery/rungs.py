@@ -44,11 +44,23 @@ class Shares:
 
 
 @dataclass(frozen=True, slots=True)
-class Recover:
-    """The `recover:` of a policy. `quiet` goes with `after: quiet`: so long without a finding ends a mitigation early."""
+class Proof:
+    """When checks are good again: so many `times` in a row, or for a `span`."""
 
-    after: Literal["ttl", "quiet", "manual"] = "ttl"
+    times: int = 3
+    span: timedelta | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Recover:
+    """The `recover:` of a policy. `quiet` goes with `after: quiet`: so long without a finding ends a mitigation early; `ok` goes
+    with `after: ok`: so do checks that are good again. `verify` names the checks that it is about, where its clauses do not.
+    """
+
+    after: Literal["ttl", "quiet", "ok", "resolved", "manual"] = "ttl"
     quiet: timedelta | None = None
+    ok: Proof | None = None
+    verify: tuple[str, ...] = ()
     release: Ladder | Shares | None = None
     watch: timedelta | None = None
 

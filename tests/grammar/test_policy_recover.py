@@ -7,7 +7,7 @@ from datetime import timedelta
 import pytest
 
 from agent.grammar.policy_recover import After, after, release
-from agent.recovery.rungs import Ladder, Recover, Shares
+from agent.recovery.rungs import Ladder, Proof, Recover, Shares
 
 MINUTES = timedelta(minutes=10)
 
@@ -57,12 +57,17 @@ def test_what_is_no_release_is_refused(text: str) -> None:
 
 def test_an_early_end_is_read() -> None:
     assert after("quiet 10m") == After("quiet", MINUTES)
-    assert [after(one).when for one in ("ttl", "manual")] == ["ttl", "manual"]
+    assert [after(one).when for one in ("ttl", "manual", "resolved")] == ["ttl", "manual", "resolved"]
+    assert after("ok") == After("ok", ok=Proof(3))
+    assert after("ok 5 of 5") == After("ok", ok=Proof(5))
+    assert after("ok 10m") == After("ok", ok=Proof(span=MINUTES))
 
 
-@pytest.mark.parametrize("text", ["quiet", "quiet 0s", "quietly", "10m", "ok 5m"])
+@pytest.mark.parametrize(
+    "text", ["quiet", "quiet 0s", "quietly", "10m", "ok 0s", "ok 3", "ok 3 of 5", "ok 0 of 0", "okay", "resolved 5m"]
+)
 def test_what_is_no_end_is_refused(text: str) -> None:
-    with pytest.raises(ValueError, match=r"not one of|nothing"):
+    with pytest.raises(ValueError, match=r"not one of|nothing|cannot be"):
         after(text)
 
 
