@@ -35,6 +35,8 @@ THREATS = {
     "alert-firing",
     "conn-exhaustion",
     "container-compromise",
+    "data-breach",
+    "data-breach-reported",
     "disk-full",
     "file-changed",
     "file-changed-access",
@@ -50,10 +52,12 @@ THREATS = {
     "postgres-corruption",
     "postgres-down",
     "postgres-password-guessing",
+    "postgres-slow",
     "scan-findings",
     "sensor-blind",
     "sensor-silent",
     "service-down",
+    "service-rollback",
     "ssh-brute-force",
     "ssh-guessed-password",
     "syn-flood",
@@ -107,17 +111,36 @@ def test_every_file_tells_the_editor_its_schema_in_the_first_line(name: str) -> 
     assert FILES[name].splitlines()[0] == "# yaml-language-server: $schema=policy.schema.json"
 
 
-def test_no_shipped_step_loses_anything_and_what_disrupts_needs_what_a_stranger_cannot_forge(
+def test_what_a_shipped_step_loses_waits_for_a_person_and_what_disrupts_needs_what_a_stranger_cannot_forge(
     loaded: tuple[tuple[Policy, ...], list[Problem]],
 ) -> None:
     steps = {(one.name, step.action.name, step.impact) for one in loaded[0] for step in one.then if step.impact != "mild"}
 
     assert steps == {
         ("container-compromise", "isolate_container", "disruptive"),
+        ("data-breach", "isolate_host", "destructive"),
+        ("data-breach", "lock_user", "disruptive"),
+        ("data-breach-reported", "isolate_host", "destructive"),
         ("postgres-corruption", "stop_writes", "disruptive"),
+        ("service-rollback", "run_hook", "destructive"),
         ("unauthorized-access", "lock_user", "disruptive"),
         ("vault-probing", "revoke_credentials", "disruptive"),
     }
+
+
+def test_every_step_that_is_destructive_says_that_a_person_must_say_yes(
+    loaded: tuple[tuple[Policy, ...], list[Problem]],
+) -> None:
+    assert all(step.asks for one in loaded[0] for step in one.then if step.impact == "destructive")
+
+
+def test_every_policy_says_what_it_is_about_and_its_runbook_is_there(loaded: tuple[tuple[Policy, ...], list[Problem]]) -> None:
+    books = {one.name: one.runbook for one in loaded[0]}
+    other = {one.name for one in loaded[0] if one.gathering.about == "other"}
+
+    assert other == {"alert-firing", "intake-bad-input", "sensor-blind", "sensor-silent"}
+    assert {name for name, book in books.items() if not book} == other | {"intake-refused"}
+    assert {f"runbooks/{one.name}" for one in (SHELF / "runbooks").iterdir()} == {book for book in books.values() if book}
 
 
 def test_what_disrupts_a_service_is_bounded_to_a_few(loaded: tuple[tuple[Policy, ...], list[Problem]]) -> None:

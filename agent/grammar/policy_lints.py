@@ -129,7 +129,7 @@ class _Lints:
         return [
             self._warn(key.place, f"`{step.action.name}` is destructive here, and waits for a person", hint)
             for step, key in self.planned.whole
-            if step.impact == "destructive" and not step.unasked
+            if step.impact == "destructive" and not step.unasked and not step.asks
         ]
 
     def shown(self) -> list[Problem]:
