@@ -65,4 +65,4 @@ class RestartService:
 ACTIONS: dict[str, type[Any]] = {"block_ip": BlockIp, "rate_limit": RateLimit, "restart_service": RestartService}
 KINDS = {kind.name: kind for kind in (FAILURE, SUCCESS, SOURCE, UNIT, CHECK)}
 LISTS = {"office": (address("198.51.100.0/24"),), "monitoring": (address("192.0.2.10"),), "nobody": ()}
-CATALOGUE = Catalogue(KINDS, ACTIONS, LISTS)
+CATALOGUE = Catalogue(KINDS, ACTIONS, LISTS, channels=frozenset({"phone", "sre"}), checks=frozenset({"shop-http"}))

@@ -121,7 +121,7 @@ ForLine = Annotated[Of | Held, *_line(_for, rf"(\d{{1,3}} +of +\d{{1,3}}|{_TIME}
 AboveLine = Annotated[Rate, *_line(_above, rf"above +\d{{1,7}} +per +{_TIME}", "above 50 per 10m")]
 ShareLine = Annotated[float, *_line(_share, r"\d{1,3}(\.\d+)?%", "30%")]
 AfterLine = Annotated[
-    policy_recover.After, *_line(policy_recover.after, rf"(ttl|manual|quiet +{_TIME})", "ttl, quiet 10m, or manual")
+    policy_recover.After, *_line(policy_recover.after, policy_recover.AFTER, "ttl, quiet 10m, ok, ok 5m, resolved, or manual")
 ]
 ReleaseLine = Annotated[
     Ladder | Shares,
@@ -132,7 +132,6 @@ RateLine = Annotated[Rate, *_line(_rate, rf"\d{{1,7}} +per +{_TIME}", "20 per 10
 
 # The keys -----------------------------------------------------------------------------------------------------------------
 
-_NOTIFY: Final = "until then: `contain status` and the journal show the incident"
 _IF: Final = "field maps say the same: match: {rps: {gt: 100}}"
 
 
@@ -225,12 +224,18 @@ class RecoverKeys:
 
     after: Annotated[
         AfterLine | None,
-        About("ttl: each ends by itself; quiet 10m: also when nothing came for so long; manual: a person lifts it"),
-        Later("until then: after: quiet 10m, after: ttl, or after: manual", ("ok", "resolved")),
+        About(
+            "ttl: each ends by itself; earlier after quiet 10m (nothing came), ok (its checks are good 3 times in a row), ok 5m, "
+            "or resolved (the alert is over, its sender says); manual: a person lifts it"
+        ),
     ] = None
     release: Annotated[
         ReleaseLine | None,
         About("each address by a ladder, as in limit 10m at 20/s then observe 10m; or many by shares, as in 25% every 5m"),
+    ] = None
+    verify: Annotated[
+        tuple[Node, ...] | None,
+        About("the checks that must be good before it is resolved, as in [shop-http]; unsaid: those of `when`"),
     ] = None
     watch: Annotated[Duration | None, About("after the last rung, go back up at once if it recurs within this time")] = None
 
@@ -256,7 +261,7 @@ class PolicyKeys:
     title: Annotated[str, About("one line for people")] = ""
     mode: Annotated[Mode | None, About("enforce; dry_run: only record what would be done; off")] = None
     owner: Annotated[str, About("the team to ask about this policy")] = ""
-    runbook: Annotated[str, About("the address of a page that says what people do then")] = ""
+    runbook: Annotated[str, About("a page that says what people do then: its address, or a file beside the policies")] = ""
     tags: Annotated[tuple[str, ...], About("words to find the policy by")] = ()
     unless: Annotated[Node | None, About("lines of `field: value`; if any of them holds, leave it alone")] = None
     then: Annotated[Node | None, About("actions, in order; without any, the policy only opens an incident")] = None
@@ -267,9 +272,9 @@ class PolicyKeys:
         About("while evidence cannot be written: act (records wait, copies go to syslog) or refuse; unsaid: act for P0 and P1"),
     ] = None
     examples: Annotated[tuple[Node, ...], About("events in, actions out; `contain policy test` runs them")] = ()
-    notify: Annotated[Node | None, Later(_NOTIFY)] = None
-    escalate: Annotated[Node | None, Later(_NOTIFY)] = None
-    incident: Annotated[Node | None, Later("until then: one incident for each policy and target")] = None
+    notify: Annotated[Node | None, About("channels that are told, as in [sre]; off: nobody; unsaid: as agent.yaml says")] = None
+    escalate: Annotated[Node | None, About("who is told when nobody answers, as in - {after: 5m, to: [phone]}")] = None
+    incident: Annotated[Node | None, About("what its incidents are about, and which are one, as in {class: security}")] = None
 
     elsewhere: ClassVar[Mapping[str, str]] = {
         "name": "the name is the value of `policy`",

@@ -12,11 +12,13 @@ from dataclasses import dataclass
 from typing import Any
 
 from agent.event import Catalogue
+from agent.grammar import policy_recover
 from agent.grammar.located import Node, Place, Problem, Problems, in_order, scan
 from agent.grammar.policy_examples import Parse, read_example
 from agent.grammar.policy_keys import GuardKeys, PolicyKeys, RecoverKeys
 from agent.grammar.policy_lints import lints
 from agent.grammar.policy_match import Fields, list_name, read_field_map
+from agent.grammar.policy_people import People, inhibited
 from agent.grammar.policy_recover import After
 from agent.grammar.policy_steps import Planned, read_then
 from agent.grammar.policy_when import Heard, read_when
@@ -42,12 +44,15 @@ def read_policies(
     found: list[Problem] = []
     policies: list[Policy] = []
     names: dict[str, Place] = {}
+    roots: list[Node] = []
     for name, text in sorted(files.items()):
         documents, problems = scan(text, name)
         found += problems
+        roots += documents
         for document in documents:
             policy = _PolicyReader(document, catalogue, found, parse).read(names)
             policies += [policy] if policy is not None else []
+    found += inhibited(roots, names.keys())
     found += judged(policies) if judged else ()
     if any(one.level == "error" for one in found):
         raise Problems(found)
@@ -79,6 +84,9 @@ class _PolicyReader:
             "guard": self._guard(nodes.get("guard")),
             "recover": self._recover(nodes.get("recover"), planned),
             "examples": self._examples(nodes.get("examples"), planned),
+            "notify": (people := People(self.catalogue, self.found)).notify(nodes.get("notify")),
+            "escalate": people.escalate(nodes.get("escalate")),
+            "gathering": people.incident(nodes.get("incident"), heard),
         }
         if self._errors() > before or self.root.flawed:
             return None
@@ -88,6 +96,7 @@ class _PolicyReader:
             then=planned.steps,
             place=f"{self.root.place.file}:{self.root.place.line}",
             digest=hashlib.sha256(self.root.source.encode()).hexdigest(),
+            text=self.root.source,
             **plain,
             **composed,
         )
@@ -153,7 +162,8 @@ class _PolicyReader:
             self.found += [Problem(one.place, "`ttl: forever` needs `recover: {after: manual}`", hint) for one in planned.forever]
         if keys is None:
             return Recover()
-        return Recover(after.when, after.quiet, keys.release, keys.watch)
+        verify = policy_recover.checks(keys.verify or (), self.catalogue, self.found)
+        return Recover(after.when, after.quiet, after.ok, verify, keys.release, keys.watch)
 
     def _examples(self, node: Node | None, planned: Planned) -> tuple[Example, ...]:
         nodes = read(node, tuple[Node, ...], self.found) if node is not None else ()
@@ -162,5 +172,5 @@ class _PolicyReader:
         return tuple(one for one in made if one is not None)
 
 
-_COMPOSED = frozenset({"when", "unless", "then", "guard", "recover", "examples"})
+_COMPOSED = frozenset({"when", "unless", "then", "guard", "recover", "examples", "notify", "escalate", "incident"})
 """The keys that are more than a value, and read by a method of their own."""

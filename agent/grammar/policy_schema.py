@@ -17,6 +17,7 @@ from agent.event import COMMON, Catalogue, FieldType
 from agent.grammar.located import Node
 from agent.grammar.policy_keys import ClauseKeys, ExampleKeys, PartKeys, PolicyKeys, StepOptions
 from agent.grammar.policy_match import OPERATORS
+from agent.grammar.policy_people import EscalateKeys, IncidentKeys
 from agent.grammar.policy_steps import fitting
 from agent.grammar.typed import Key, is_record, keys, supported
 
@@ -70,6 +71,13 @@ class _Maker:
             (PolicyKeys, "unless"): lambda: dict(_FIELD_MAP),
             (PolicyKeys, "then"): lambda: {"type": ["array", "null"], "items": self._step()},
             (PolicyKeys, "examples"): lambda: {"type": "array", "items": self.of_keys(ExampleKeys)},
+            (PolicyKeys, "notify"): lambda: {"anyOf": [{"enum": ["off"]}, self._several(self.catalogue.channels)]},
+            (PolicyKeys, "escalate"): lambda: {"type": "array", "items": self.of_keys(EscalateKeys)},
+            (PolicyKeys, "incident"): lambda: self.of_keys(IncidentKeys),
+            (EscalateKeys, "to"): lambda: self._several(self.catalogue.channels),
+            (IncidentKeys, "group"): lambda: {"anyOf": [{"enum": ["alone"]}, {"type": "array", "items": self._named()}]},
+            (IncidentKeys, "impact"): lambda: self._several(self.catalogue.checks),
+            (IncidentKeys, "inhibits"): lambda: self._several(None),
             (ClauseKeys, "sequence"): lambda: {"type": "array", "minItems": 2, "items": self.of_keys(PartKeys)},
             (ClauseKeys, "by"): lambda: _one_or_more(self._named()),
             (ExampleKeys, "events"): lambda: {"type": "array", "items": self._event()},
@@ -151,6 +159,10 @@ class _Maker:
             return dict(_TEXT)
         one = [_FIELDS[kind] for kind in sorted(set(types))]
         return {"type": [*_TEXT["type"], "array"], "items": one[0] if len(one) == 1 else _TEXT}
+
+    def _several(self, known: frozenset[str] | None) -> Schema:
+        """Names of channels or checks; any, where no agent.yaml says which there are."""
+        return {"type": "array", "items": dict(_TEXT) if known is None else {"enum": sorted(known)}}
 
     # Steps ----------------------------------------------------------------------------------------------------------------
 

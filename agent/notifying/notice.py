@@ -10,12 +10,10 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, Final, Literal, NamedTuple
 
-from agent.policy import Severity
+from agent.policy import Class, Severity
 
 What = Literal["opened", "changed", "acknowledged", "escalated", "noted", "resolved", "reopened", "closed", "test"]
 """Why people are told: `changed` is anything else that moved, a severity or what is done about it."""
-Class = Literal["security", "availability", "data", "other"]
-"""What an incident is about: an attack or a breach; a service that is not there; a database; none of these."""
 
 MOST_LINES: Final = 12
 """Lines of each part of a notice; what is more is a last line that says so."""
@@ -28,7 +26,7 @@ class Notice(NamedTuple):
 
     `headline` stands alone: what, how much, contained when, who is on it. `news` is the one sentence that was not known before.
     `saw`, `did` and `need` are lines; `need` ends in one command. `links` are pairs of a word and an address, made by ops
-    (a runbook) or by the agent, never by a stranger. `targets` are the first of `count`.
+    (a runbook) or by the agent, never by a stranger. `targets` are the first of `many`.
     """
 
     key: str
@@ -49,7 +47,7 @@ class Notice(NamedTuple):
     need: tuple[str, ...] = ()
     links: tuple[tuple[str, str], ...] = ()
     targets: tuple[str, ...] = ()
-    count: int = 1
+    many: int = 1
     acked_by: str = ""
     """The person who has acknowledged it; empty while nobody has."""
     assigned: str = ""
@@ -64,7 +62,7 @@ class Notice(NamedTuple):
     @property
     def urgent(self) -> bool:
         """Whether it must get through whatever it takes."""
-        return self.severity in ("P0", "P1") and self.what != "noted"
+        return self.severity in ("P0", "P1") and self.what != "noted" and not self.dry
 
 
 def read(plain: Mapping[str, Any]) -> Notice:

@@ -91,8 +91,8 @@ def test_every_seeded_mistake_of_structure_is_announced_as_one() -> None:
 
 
 def test_a_key_that_comes_later_is_not_offered() -> None:
-    assert {"notify", "escalate", "incident"} & SCHEMA["properties"].keys() == set()
-    assert SCHEMA["properties"]["recover"]["properties"].keys() == {"after", "release", "watch"}
+    assert "if" not in SCHEMA["properties"]["when"]["properties"]
+    assert SCHEMA["properties"]["recover"]["properties"].keys() == {"after", "release", "verify", "watch"}
 
 
 # Accepted ---------------------------------------------------------------------------------------------------------------
