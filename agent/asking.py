@@ -171,6 +171,68 @@ class Report(TypedDict):
 
 
 @with_config(STRICT)
+class Acknowledge(TypedDict):
+    """An incident, and perhaps a word."""
+
+    what: Text
+    why: NotRequired[Annotated[str, Field(max_length=500)]]
+
+
+@with_config(STRICT)
+class Assign(TypedDict):
+    """An incident, and whose it is."""
+
+    what: Text
+    to: Annotated[str, Field(min_length=1, max_length=100)]
+    why: NotRequired[Annotated[str, Field(max_length=500)]]
+
+
+@with_config(STRICT)
+class TakeNote(TypedDict):
+    """An incident, and a sentence about it."""
+
+    what: Text
+    text: Annotated[str, Field(min_length=1, max_length=4096)]
+
+
+@with_config(STRICT)
+class ReportNotes(TypedDict):
+    """An incident, what people write for its report, and the version that they began with: 0 where there was none."""
+
+    what: Text
+    text: Annotated[str, Field(max_length=64 << 10)]
+    after: Annotated[int, Field(ge=0)]
+
+
+@with_config(STRICT)
+class SetSeverity(TypedDict):
+    """An incident, how bad it is, and why."""
+
+    what: Text
+    severity: Literal["P0", "P1", "P2", "P3"]
+    why: Reason
+
+
+@with_config(STRICT)
+class Lawful(TypedDict):
+    """An incident, a law that asks for word to an authority, and why; with `all` nothing more is due."""
+
+    what: Text
+    regime: Literal["nis2", "dora", "gdpr"]
+    why: Reason
+    all: NotRequired[bool]
+
+
+@with_config(STRICT)
+class Merge(TypedDict):
+    """An incident, the one it is the same as, and why."""
+
+    what: Text
+    into: Text
+    why: Reason
+
+
+@with_config(STRICT)
 class Baseline(TypedDict):
     """That files are right as they are: all that differ or those at and below some paths, as `shown` says, and why."""
 
@@ -193,6 +255,22 @@ class ListEntries(TypedDict):
     list: Text
     first: NotRequired[Annotated[int, Field(ge=0)]]
     limit: NotRequired[Annotated[int, Field(ge=1, le=1000)]]
+
+
+@with_config(STRICT)
+class Web(TypedDict):
+    """A link to the pages, perhaps to look only; or the end of all logins of whoever asks."""
+
+    read_only: NotRequired[bool]
+    logout: NotRequired[bool]
+
+
+@with_config(STRICT)
+class TestNotice(TypedDict):
+    """A channel or a severity, and whether to say only what would be sent."""
+
+    what: Text
+    dry: NotRequired[bool]
 
 
 BODIES: Final[Mapping[str, TypeAdapter[Any]]] = {
@@ -218,10 +296,23 @@ BODIES: Final[Mapping[str, TypeAdapter[Any]]] = {
         "list_check": ListCheck,
         "import": Import,
         "list_accept": ListAccept,
+        "notify": Nothing,
+        "notify_test": TestNotice,
+        "notify_drop": Undo,
         "list_entries": ListEntries,
         "report": Report,
-        "resolve": Undo,
+        **dict.fromkeys(("resolve", "reopen", "close", "false_positive"), Undo),
+        "acknowledge": Acknowledge,
+        "assign": Assign,
+        "note": TakeNote,
+        "report_notes": ReportNotes,
+        "severity": SetSeverity,
+        "merge": Merge,
+        "publish": Undo,
+        "regime": Lawful,
+        "notified": Lawful,
         "baseline_update": Baseline,
+        "web": Web,
     }.items()
 }
 

@@ -85,6 +85,10 @@ def _lists(times: Mapping[str, list[float]], by: float) -> dict[str, list[float]
     return {key: _times(each, by) for key, each in times.items()}
 
 
+def _answers(answers: Mapping[Any, Any], by: float) -> dict[Any, Any]:
+    return {key: one.shift(by) for key, one in answers.items()}
+
+
 def _crowds(crowds: Mapping[str, Any], by: float) -> dict[str, Any]:
     return {key: replace(one, told=one.told + by) for key, one in crowds.items()}
 
@@ -94,7 +98,8 @@ def _found(found: Mapping[str, Mapping[str, Any]], by: float) -> dict[str, Any]:
 
 
 def _incidents(incidents: Mapping[str, Incident], by: float) -> dict[str, Incident]:
-    return {key: _moved(one, by, "opened", "last", "contained", "resolved") for key, one in incidents.items()}
+    times = ("opened", "last", "contained", "resolved", "acked", "closed", "began", "joined_at")
+    return {key: _moved(one, by, *times) for key, one in incidents.items()}
 
 
 def _mitigations(mitigations: Mapping[str, Mitigation], by: float) -> dict[str, Mitigation]:
@@ -117,9 +122,11 @@ AGENT: Final[Mapping[str, Moved]] = {
     **dict.fromkeys(("started", "ticked", "next_look", "next_sweep", "next_tidy", "next_pause", "next_hearing"), _time),
     **dict.fromkeys(("due", "nearing"), _heap),
     "later": _runs,
+    "answers": _answers,
     "healed": _times,
     **dict.fromkeys(("stopped", "told_of"), _counted),
     "crowds": _crowds,
+    "looks": _shadows,
 }
 """What of the agent holds times, and how it moves. A test holds this against the agent's fields."""
 STATE: Final[Mapping[str, Moved]] = {

@@ -14,6 +14,7 @@ from functools import cache
 from math import ceil
 from typing import Any, Final
 
+from agent import gathering
 from agent.action import Change
 from agent.event import Event
 from agent.guard import ALLOWED, Network, Tally, Verdict, addresses, within
@@ -104,10 +105,9 @@ def gather(turn: Turn, hit: Hit, target: str, because: str) -> Run | None:
     agent.still[policy.name, MANY] = turn.now
     if turn.now - crowd.told < TELL_EVERY:
         return None
-    known = agent.state.incident_for(policy.name, MANY)
-    incident = known.id if known else f"INC-{agent.state.last_incident + 1}"
+    incident, opening = gathering.named(turn, hit, MANY)
     said = f"{because}; {crowd.more} more findings, the latest about {', '.join(crowd.latest)}"
-    turn.note("finding", _many(hit, said, agent), incident=incident)
+    turn.note("finding", _many(hit, said, agent) | opening, incident=incident)
     agent.crowds[policy.name] = Crowd(latest=crowd.latest, told=turn.now)
     heard = hit.evidence, hit.event
     return _overflow(turn, policy, incident, said, sources(*heard), forged=forged(*heard))

@@ -24,6 +24,7 @@ from agent.desk import Desk, Parts, bug
 from agent.dispatch import Outside, carry_out
 from agent.event import ALERT, Event
 from agent.feeds.listing import Followed
+from agent.fold import fold
 from agent.guard import barred
 from agent.loss import bereft
 from agent.loss.degraded import withheld
@@ -31,6 +32,7 @@ from agent.messages import Asked, ClockSet, Disturbed, Effect, Message, Note, Re
 from agent.parsers.canary import CANARY
 from agent.people import lists, reporting
 from agent.record import Record
+from agent.report.downtime import changed
 from agent.scans.sift import imported, sift
 from agent.schedule import Answered
 from agent.sensing import Sensing
@@ -78,7 +80,7 @@ class Daemon:
         self._snapshot_at = parts.journal.size + SNAPSHOT
         self.upkeep = Upkeep(parts.systems, parts.lifelines, self.agent, self._lanes, self._mailbox)
         doors = (self._door, self._door_again)
-        self._outside = Outside(parts.systems, self._lanes, parts.keep, self.upkeep.count, *doors, parts.outlive)
+        self._outside = Outside(parts.systems, self._lanes, parts.keep, self.upkeep.count, *doors, parts.outlive, parts.courier)
         self._sensing = Sensing(parts.sensors, self._mailbox, self._position, self._wanted)
         self._said: set[str] = set()
         self._clock = Clock(time.time(), time.monotonic())
@@ -109,6 +111,8 @@ class Daemon:
         finally:
             if self._control:
                 self._control.close()
+            if self.parts.pages:
+                self.parts.pages.close()
             self.journal.close()
 
     def _begin(self) -> None:
@@ -122,12 +126,14 @@ class Daemon:
         now = time.time()
         by = Clock(*stamp).jumped(now, time.monotonic()) if (stamp := self.journal.stamp()) else 0.0
         effects = flow.step(self.agent, ClockSet(by), now) if by else []  # set while nobody ran
-        effects += [*flow.step(self.agent, Started(self.parts.version), now), self._desk.live("at start")]
+        effects += [*flow.step(self.agent, Started(self.parts.version), now), *self._desk.live("at start", now)]
         self._finish_turn(effects, now)
         self.upkeep.begin()
         if self.journal.blank or self.journal.gap or self.agent.state.mishaps.bereft:
             bereft.ask(self.agent, self.parts, self._lanes, self._mailbox.put)
         self._sensing.begin()
+        if self.parts.pages:
+            self.parts.pages.begin(self._control.ask)
         self._await_sensors()
         sdnotify.notify("READY=1", "STATUS=watching")
 
@@ -151,6 +157,7 @@ class Daemon:
 
     def _stop(self) -> None:
         self._stopping = "asked to stop"
+        self.agent.stopping = True
         self._drain_until = time.monotonic() + DRAIN
         self._sensing.stop()
         sdnotify.notify("STOPPING=1", f"EXTEND_TIMEOUT_USEC={int((DRAIN + 5) * 1_000_000)}")
@@ -227,7 +234,8 @@ class Daemon:
                 return [effect for one in item for effect in self._take(one, now)]
             case Answered():
                 one = self.parts.schedule.answered(item, now)
-                return self._look(events(one.name, one.question, one.answers, now, one.about), now)
+                news = changed(self.parts.schedule.said, one.name, one.answers, self.agent.policies.values())
+                return [*news, *self._look(events(one.name, one.question, one.answers, now, one.about), now)]
             case Asked():
                 return self._asked(item, now)
             case Crashed():
@@ -311,6 +319,9 @@ class Daemon:
         if not records and (not idle or early):
             self._tell_kept()
             return
+        for one in records:
+            if one.kind == "bug":  # nothing else is said of one by somebody who folds it
+                fold(self.agent.state, one, now)
         self.journal.commit(now, records, positions=self._positions, events=self._events)
         self._events, self._positions, self._flush_at = [], {}, time.monotonic() + FLUSH
         self.agent.evidence, self.agent.no_copy = self.journal.failing, self.journal.no_copy

@@ -21,13 +21,16 @@ from agent.feeds.following import Following
 from agent.grammar.problem import Problems
 from agent.guard import Lifelines
 from agent.messages import Asked, Effect, Learnt, Message, Note, Reply
-from agent.people import baselines
+from agent.notifying.courier import Courier
+from agent.pages import serving
+from agent.people import baselines, writing
+from agent.people.writing import keep_texts
 from agent.policy import BUILT_IN, ROUND
 from agent.record import Record
 from agent.schedule import Schedule
 from agent.sensing import Sensing
 from agent.streams.sensor import Sensor
-from agent.turn import Agent, Reread, looks, watching
+from agent.turn import Agent, Reread, Turn, looks, watching
 from agent.upkeep import Upkeep
 
 log = logging.getLogger("agent")
@@ -55,6 +58,8 @@ class Parts:
     canary: Canary | None = None
     saw: Callable[[Event], None] | None = None
     feeds: Mapping[str, Following] = field(default_factory=dict)
+    pages: serving.Pages | None = None
+    courier: Courier | None = None
 
 
 class Desk:
@@ -66,10 +71,12 @@ class Desk:
         self._up, self.lines, self._problems = time.time(), 0, ""
         self._restart: tuple[str, ...] = ()
 
-    def live(self, because: str) -> Note:
-        """The record of which policies count from here on."""
+    def live(self, because: str, now: float) -> list[Effect]:
+        """The records of which policies count from here on, and of texts that the journal does not have yet."""
+        turn = Turn(self._agent, now)
+        keep_texts(turn)
         named = [{"name": name, "digest": one.digest} for name, one in self._agent.policies.items() if name not in BUILT_IN]
-        return Note(Record("policies", {"policies": named, "because": because}))
+        return [*turn.effects, Note(Record("policies", {"policies": named, "because": because}))]
 
     def answered(self, one: Reply, now: float) -> Reply:
         """The reply with what its question asked for."""
@@ -91,6 +98,7 @@ class Desk:
             "blind": self._sensing.blind,
             "silent": self._sensing.silent,
             "canary": self._parts.canary.status() if self._parts.canary else None,
+            "pages": self._parts.pages.status() if self._parts.pages else None,
             "intake": self._parts.sensors["intake"].status() if "intake" in self._parts.sensors else None,  # type: ignore[attr-defined]
         }
         newest = lambda since, limit: self._parts.journal.events(since=since, limit=limit, newest_first=True)  # noqa: E731
@@ -113,7 +121,7 @@ class Desk:
         self._rewant(wanted)
         self._problems, self._restart = "", fresh.restart
         sdnotify.notify("READY=1", "STATUS=watching")
-        return [self.live("reloaded"), *self._step(Learnt(lifelines, self._agent.reading + 1), now)]
+        return [*self.live("reloaded", now), *self._step(Learnt(lifelines, self._agent.reading + 1), now)]
 
     def _rewant(self, before: frozenset[str]) -> None:
         """Have sensors start again from where they are when other kinds of events are wanted now."""
@@ -132,6 +140,8 @@ class Desk:
             return [*effects, Reply(asked, {"result": result, "error": self._problems, "restart": list(self._restart)})]
         if asked.verb == baselines.UPDATE:
             return self._baseline(asked)
+        if asked.verb == serving.VERB:
+            return self._web(asked)
         if asked.verb == "list_accept":
             return [Reply(asked, accept(self._parts.feeds, asked))]
         if asked.verb == "mode":
@@ -143,6 +153,14 @@ class Desk:
             return self._step(self._typed(asked), now)
         except ValueError as error:
             return [Reply(asked, {"result": "usage", "problem": str(error)})]
+
+    def _web(self, asked: Asked) -> list[Effect]:
+        """A link to the pages for whoever asks; that there is one is on record before it is used."""
+        if self._parts.pages is None:
+            because = 'agent.yaml has no pages; write pages: {listen: "127.0.0.1:9444"} and restart the agent'
+            return [Reply(asked, {"result": "refused", "because": because})]
+        body, record = self._parts.pages.asked(asked)
+        return [*([Note(record)] if record else []), Reply(asked, body)]
 
     def _baseline(self, asked: Asked) -> list[Effect]:
         """Hand a person's update to the sensor, which alone writes the baseline, and answers with an event."""
@@ -157,6 +175,9 @@ class Desk:
         """The order with its action: the one it names, or the one of the question that it answers."""
         if asked.verb == "do":
             return replace(asked, body={**asked.body, "action": self._action(asked.body)})
+        if asked.verb == "close":
+            missing = writing.missing(self._agent.state, str(asked.body["what"]))
+            return replace(asked, body={**asked.body, "missing": missing})
         one = self._agent.state.approvals.all.get(str(asked.body.get("what"))) if asked.verb == "approve" else None
         if one is None:
             return asked

@@ -15,6 +15,7 @@ from agent.expiry.timers import PATIENCE as ARMING
 from agent.messages import (
     Applied,
     Apply,
+    Cry,
     Effect,
     Heal,
     Healed,
@@ -25,9 +26,11 @@ from agent.messages import (
     Plan,
     Planned,
     Release,
+    Send,
     Verified,
     Verify,
 )
+from agent.notifying.courier import Courier, not_sent
 from agent.workers import Job, Lanes
 
 log = logging.getLogger("agent")
@@ -47,7 +50,7 @@ class Outside:
     """What effects are carried out with. `keep` stores evidence; `counted` reads the drop counters when a person asks.
 
     `door` is asked right before changes are made, `door_again` before what vanished is put back. `outlive` sees to it that
-    what is made ends also when the agent is dead by then.
+    what is made ends also when the agent is dead by then. `courier` tells people.
     """
 
     systems: Systems
@@ -57,9 +60,10 @@ class Outside:
     door: execute.Door = execute.unguarded
     door_again: execute.Door = execute.unguarded
     outlive: Outlive | None = None
+    courier: Courier | None = None
 
 
-def carry_out(effects: Sequence[Effect], outside: Outside, now: float) -> None:
+def carry_out(effects: Sequence[Effect], outside: Outside, now: float) -> None:  # noqa: C901 - a table
     """Begin whatever the turn decided. `now` is monotonic."""
     systems = outside.systems
     plans: dict[str, list[Plan]] = {}
@@ -76,6 +80,10 @@ def carry_out(effects: Sequence[Effect], outside: Outside, now: float) -> None:
                 _begin(outside, _lane_of(one.jobs), partial(_verify, one, outside), partial(_not_verified, one), now)
             case Heal():
                 _begin(outside, _lane_of(one.jobs), partial(_heal, one, outside), partial(_not_healed, one), now)
+            case Send() if outside.courier:
+                _begin(outside, f"notify {one.channel}", partial(outside.courier.job, one), partial(not_sent, one), now)
+            case Cry() if outside.courier:
+                _begin(outside, "terminals", partial(outside.courier.cry, one), lambda _: [], now)
     for lane, planned in plans.items():
         _begin(outside, lane, partial(_plans, lane, planned, systems), partial(_not_planned, planned), now)
     for lane, applied in applies.items():

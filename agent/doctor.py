@@ -14,14 +14,13 @@ from ipaddress import ip_network
 from pathlib import Path
 from typing import Any, Final
 
-from agent import look
+from agent import look, rights
 from agent.action import CannotReach, System
 from agent.expiry import timers
 from agent.grammar.problem import Problems
 from agent.guard import WIDEST, Lifelines
 from agent.schema import spoken
 
-_CAP_NET_ADMIN: Final = 12
 _TIME_ERROR: Final = 5
 _OLDEST: Final = (3, 11)
 WITHIN: Final = timedelta(seconds=3)
@@ -42,6 +41,7 @@ def examine(config_path: Path) -> Iterator[Finding]:
     from agent import wiring
     from agent.feeds.examine import examine as examine_feeds
     from agent.intake.examine import examine as examine_intake
+    from agent.notifying.examine import examine as examine_channels
 
     yield _python()
     yield from _rights()
@@ -65,11 +65,13 @@ def examine(config_path: Path) -> Iterator[Finding]:
     yield from _firewall(systems)
     yield _writable("journal", config.journal)
     yield _writable("socket", config.socket)
+    yield from (Finding(one.what, None, one.say, one.mend) for one in rights.lacking(config.socket))
     yield from _systemd(config, systems)
     yield _expiry(config)
     yield from _sensors(config)
     yield from (Finding(*one) for one in examine_intake(config.intake))
     yield from (Finding(*one) for one in examine_feeds(config.feeds))
+    yield from (Finding(*one) for one in examine_channels(config.notifiers, config.routes))
     yield from _postgres(config, systems)
     yield from _vault(config, systems)
     yield from _docker(config, systems)
@@ -150,9 +152,7 @@ def _python() -> Finding:
 
 
 def _rights() -> Iterator[Finding]:
-    status = Path("/proc/self/status").read_text(encoding="ascii", errors="replace")
-    held = next((int(line.split()[1], 16) for line in status.splitlines() if line.startswith("CapEff:")), 0)
-    ok = bool(held >> _CAP_NET_ADMIN & 1)
+    ok = bool(rights.held() >> rights.NET_ADMIN & 1)
     say = "CAP_NET_ADMIN is held" if ok else "CAP_NET_ADMIN is missing: nothing can be blocked, only shown"
     yield Finding(
         "rights", ok, say, "" if ok else "run this as root, or as the agent's unit does (AmbientCapabilities=CAP_NET_ADMIN)"

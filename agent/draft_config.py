@@ -39,6 +39,7 @@ def draft(found: Looked, places: Places, day: str) -> str:
         _PROTECTED,
         _section("sensors", _SENSORS, _sensors(found)),
         _INTAKE,
+        _NOTIFY,
         _section("checks", _CHECKS, _checks(found)),
         _systems(found),
     ]
@@ -126,6 +127,19 @@ _INTAKE: Final = """\
 #   listen: "127.0.0.1:9443"
 #   senders:
 #     prometheus: {alertmanager: {}, auth: {bearer_file: /etc/containment-agent/prometheus.token}}
+"""
+
+_NOTIFY: Final = """\
+# Who is told of incidents, by which way. P0, P1 and P2 are told to all channels unless routes say otherwise, P3 in a list once
+# a day. Secrets stand in files that only root can read. Then: contain doctor, contain reload, contain notify test P1
+# notify:
+#   channels:
+#     ops: {slack: {channel: C0123456789, token_file: /etc/containment-agent/slack.token}}
+#     mail: {email: {server: "smtp.example.com:587", from: containment@example.com, to: [oncall@example.com]}}
+#     oncall: {pagerduty: {routing_key_file: /etc/containment-agent/pagerduty.key}}
+#   routes: {P0: [ops, mail, oncall], P1: [ops, oncall], P2: [ops]}
+#   fallback: [mail]      # where a P0 or P1 gets through to none of its channels; then the terminals of this host
+#   escalation: {P0: [{after: 5m, to: [oncall]}, {after: 10m}, {after: 30m, while: open}]}
 """
 
 _CHECKS: Final = """\

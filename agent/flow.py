@@ -13,7 +13,7 @@ from collections.abc import Sequence, Set
 from itertools import count
 from typing import Any
 
-from agent import clock, crowd, drift, findings, later, lifting, orders, rounds, settle, shadow
+from agent import clock, crowd, drift, findings, gathering, later, lifting, orders, rounds, settle, shadow
 from agent.action import Change, spelled
 from agent.alerts import hearing
 from agent.feeds import followed
@@ -39,12 +39,14 @@ from agent.messages import (
     Reply,
     Run,
     Seen,
+    Sent,
     Started,
     Tick,
     Verified,
 )
+from agent.notifying import delivering, telling
 from agent.people import consent, lists, reporting
-from agent.recovery import ends, release
+from agent.recovery import ends, health, release
 from agent.runs import begun, finding, key_of, told
 from agent.turn import Agent, Turn, aim, lasting
 from agent.watching.watch import Hit
@@ -60,7 +62,7 @@ def step(agent: Agent, message: Message, now: float) -> list[Effect]:
     return turn.effects
 
 
-def work(turn: Turn, message: Message) -> None:  # noqa: C901, PLR0912 - a table of contents
+def work(turn: Turn, message: Message) -> None:  # noqa: C901, PLR0912, PLR0915 - a table of contents
     """The same, into a turn: what it decided before a bug stopped it is true already, and must be written down."""
     agent = turn.agent
     match message:
@@ -68,8 +70,10 @@ def work(turn: Turn, message: Message) -> None:  # noqa: C901, PLR0912 - a table
             for event in events:
                 if at_once := reporting.AT_ONCE.get(event.kind):
                     at_once(turn, event)
+                health.answered(turn, event)
                 if shadow.muted(turn, event) or not hearing.heard(turn, event):
                     continue
+                ends.heard(turn, event)
                 for hit in agent.watch.feed(event, turn.now):
                     _found(turn, hit)
         case Planned():
@@ -90,12 +94,16 @@ def work(turn: Turn, message: Message) -> None:  # noqa: C901, PLR0912 - a table
             lists.reprieve(turn)
             later.take_up(turn)
         case Learnt(lifelines, reading) if reading >= agent.reading:  # not one that was begun before a reload
+            if reading > agent.reading:
+                delivering.reread(turn)
             lists.learnt(turn, lifelines, reading)
             agent.next_pause = 0.0  # agent.yaml may have other maintenance windows now
         case Fed():
             followed.fed(turn, message)
         case Adoptable():
             adopting.adopted(turn, message)
+        case Sent():
+            delivering.sent(turn, message)
         case ClockSet(by):
             clock.jumped(turn, by)
         case Counted(counters):
@@ -110,6 +118,7 @@ def work(turn: Turn, message: Message) -> None:  # noqa: C901, PLR0912 - a table
             work(turn, Seen(reporting.asked(turn, message)))
         case Asked():
             orders.asked(turn, message)
+    telling.come_round(turn, message)
 
 
 # Found ------------------------------------------------------------------------------------------------------------------
@@ -117,7 +126,7 @@ def work(turn: Turn, message: Message) -> None:  # noqa: C901, PLR0912 - a table
 
 def _found(turn: Turn, hit: Hit) -> None:
     agent, policy = turn.agent, hit.policy
-    target = " ".join(str(value) for value in hit.key) or agent.settings.host
+    target = hit.target(agent.settings.host)
     key, mode = (policy.name, target), agent.mode(policy)
     if mode == "off":
         return
@@ -133,12 +142,12 @@ def _found(turn: Turn, hit: Hit) -> None:
     if key in agent.running or findings.settled(turn, policy, target, "dry_run" if dry else mode):
         return
     known = agent.state.incident_for(*key)
-    if (known is None or known.phase == "resolved") and (because := crowd.crowded(turn, policy, dry=dry)):
+    if (known is None or known.over) and (because := crowd.crowded(turn, policy, dry=dry)):
         del agent.still[key]  # it has no incident of its own, and there may be a million of them
         _overflow(turn, crowd.gather(turn, hit, target, because))
         return
-    incident = known.id if known else f"INC-{agent.state.last_incident + 1}"
-    found = finding(hit, target, mode)
+    incident, opening = gathering.named(turn, hit, target)
+    found = finding(hit, target, mode) | opening
     turn.note("finding", found | {"pauses": list(pauses)} if pauses else found, incident=incident)
     run = begun(turn, policy, incident, target, hit.because)
     run = run._replace(event=hit.event, sources=tuple(found["sources"]), forged=found["forgeable"])

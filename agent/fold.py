@@ -8,9 +8,10 @@ from __future__ import annotations
 
 from typing import Any, Final, Literal
 
+from agent import fold_incident
 from agent.action import Change, read_change
 from agent.clock import shift
-from agent.incident import Incident, Mitigation
+from agent.incident import Mitigation
 from agent.policy import ROUND
 from agent.record import Record
 from agent.recovery.releases import moved, told
@@ -24,7 +25,7 @@ _ANSWERS: Final = frozenset(
 
 _TOLD: Final = frozenset(
     {"refused", "plan_failed", "nothing_to_do", "failed", "not_verified", "skipped", "asked_for", "denied", "approval_over"}
-    | {"recurred", "release_frozen", "noted"}
+    | {"recurred", "release_frozen", "awaited", "noted"}
 )
 """What came of a step without anything being in force: whoever looks at the incident must see it."""
 
@@ -33,7 +34,7 @@ def fold(state: State, record: Record, ts: float) -> None:  # noqa: C901, PLR091
     """Change the state as the record says. Records that change nothing (refusals, notes) are passed over."""
     if record.kind in _ANSWERS:
         state.unanswered.pop(record.incident, None)
-    if record.kind in _TOLD and (incident := state.incidents.get(record.incident)):
+    if (record.kind in _TOLD or _sunk(record)) and (incident := state.incidents.get(record.incident)):
         state.incidents[incident.id] = incident.hears(_sentence(record))
     if record.kind == "journal_lost":  # names that the lost one has given are not given again
         state.last_incident = max(state.last_incident, record.body["incident"])
@@ -66,6 +67,10 @@ def fold(state: State, record: Record, ts: float) -> None:  # noqa: C901, PLR091
             moved(state.mitigations, record)
         case "phase":
             _phase(state, record, ts)
+        case "merged":
+            fold_incident.merged(state, record, ts)
+        case kind if kind in fold_incident.ACTS:
+            fold_incident.act(state, record, ts)
         case "clock_set":
             shift(state, record.body["by"])
         case "mode":
@@ -79,6 +84,11 @@ def fold(state: State, record: Record, ts: float) -> None:  # noqa: C901, PLR091
             _decided(state, record, ts)
 
 
+def _sunk(record: Record) -> bool:
+    """Whether nothing came of what had been left open."""
+    return record.kind == "recovered" and not record.body["holds"]
+
+
 def _sentence(record: Record) -> str:
     body = record.body
     match record.kind:
@@ -90,6 +100,8 @@ def _sentence(record: Record) -> str:
             return f"{body['approval']}: {body['because']}"
         case "recurred" | "release_frozen":
             return told(body)
+        case "awaited":
+            return str(body["because"])
         case "noted":
             return f"{body['actor']}: {body['text']}"
     what = body.get("action") or record.mitigation or "its steps"
@@ -100,7 +112,7 @@ def _sentence(record: Record) -> str:
 def _finding(state: State, record: Record, ts: float) -> None:
     body = record.body
     known = state.incidents.get(record.incident)
-    if known is None or known.phase == "resolved":
+    if known is None or known.over:
         dry = body.get("mode") == "dry_run" or body.get("pauses")
         _happened(state.opened.setdefault(would_be(body["policy"]) if dry else body["policy"], []), ts)
     found = {name: body[name] for name in ("policy", "target", "because", "event", "source")} | {"at": ts}
@@ -112,10 +124,8 @@ def _finding(state: State, record: Record, ts: float) -> None:
     if known:
         state.incidents[known.id] = known.found_again(ts, body["because"])
         return
-    opened = Incident(record.incident, body["policy"], body["target"], body["severity"], body["title"], ts, ts, body["because"])
-    state.incidents[opened.id] = opened
-    state.incident_of[opened.policy, opened.target] = opened.id
-    state.last_incident = max(state.last_incident, _number(opened.id))
+    fold_incident.opened(state, record, ts)
+    state.last_incident = max(state.last_incident, _number(record.incident))
 
 
 def _intent(state: State, record: Record, ts: float) -> None:
@@ -303,11 +313,9 @@ def _end(state: State, record: Record, ts: float, stage: Literal["lifted", "fail
 
 
 def _phase(state: State, record: Record, ts: float) -> None:
-    if incident := state.incidents.get(record.incident):
-        state.incidents[incident.id] = incident.moved(record.body["phase"], ts)
-        if record.body["phase"] == "resolved":
-            state.put_off.pop(incident.id, None)
-            _let_go(state, incident.id)
+    if fold_incident.phase(state, record, ts):
+        state.put_off.pop(record.incident, None)
+        _let_go(state, record.incident)
 
 
 def _let_go(state: State, ended: str) -> None:
@@ -319,11 +327,10 @@ def _let_go(state: State, ended: str) -> None:
     state.ended.append(ended)
     if len(state.ended) > 2 * KEPT:
         oldest = state.ended.popleft()
-        if not (incident := state.incidents.get(oldest)):
+        if oldest in state.incidents:
+            fold_incident.forget(state, oldest)
+        else:
             state.mitigations.pop(oldest, None)
-        elif incident.phase == "resolved":
-            del state.incidents[oldest]
-            state.incident_of.pop((incident.policy, incident.target), None)
 
 
 def _number(name: str) -> int:
@@ -343,4 +350,4 @@ def _remember(state: State, table: str, key: Any, value: Any) -> None:
     known[key] = value
     if len(known) > REMEMBERED:
         del known[next(iter(known))]
-        state.evictions[table] = state.evictions.get(table, 0) + 1
+        state.evict(table)

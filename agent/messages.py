@@ -11,6 +11,8 @@ from agent.event import Event
 from agent.feeds.listing import Change as FeedChange
 from agent.feeds.listing import Listing
 from agent.guard import Lifelines
+from agent.notifying.notice import Notice
+from agent.notifying.notifier import Notifier, Thread
 from agent.policy import Policy, Step
 from agent.record import Record
 
@@ -209,6 +211,20 @@ class Counted:
 
 
 @dataclass(frozen=True, slots=True)
+class Sent:
+    """A call to a channel of people has ended. `type` is the channel's; for `after` seconds it wants to be left alone."""
+
+    channel: str
+    key: str
+    part: str
+    result: Literal["told", "busy", "unsure", "refused", "bug"]
+    type: str
+    why: str = ""
+    after: float | None = None
+    thread: Thread = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
 class Tick:
     """Time has passed."""
 
@@ -227,6 +243,7 @@ Message = (
     | Adoptable
     | Counted
     | ClockSet
+    | Sent
     | Tick
     | Asked
 )
@@ -284,6 +301,25 @@ class Heal:
 
 
 @dataclass(frozen=True, slots=True)
+class Send:
+    """Tell one part of a notice to a channel; its record is in the journal."""
+
+    channel: str
+    notifier: Notifier
+    notice: Notice
+    part: str
+    thread: Thread
+    doubtful: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Cry:
+    """Tell the terminals of this host, because nobody else could be told."""
+
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
 class Reply:
     """Answer a person."""
 
@@ -291,4 +327,4 @@ class Reply:
     body: Mapping[str, Any]
 
 
-Effect = Note | Plan | Apply | Lift | Verify | Heal | Reply
+Effect = Note | Plan | Apply | Lift | Verify | Heal | Reply | Send | Cry

@@ -169,6 +169,7 @@ def _servers(config: Config) -> Iterator[Server]:
     """The servers that agent.yaml names; those on a socket of this host are none."""
     if config.vault:
         yield from _at(config.vault.url)
+    yield from _channels(config)
     for name, one in config.postgres.items():
         given = _given(one)
         hosts = (given.get("hostaddr") or given.get("host") or "").split(",")  # libpq takes several of each
@@ -177,6 +178,15 @@ def _servers(config: Config) -> Iterator[Server]:
             port = ports[min(at, len(ports) - 1)] or "5432"
             if host and host[0] not in "/@" and port.isdecimal():
                 yield Server(host, int(port), f"PostgreSQL {name}, in agent.yaml")
+
+
+def _channels(config: Config) -> Iterator[Server]:
+    """Those that people are told by: an isolated host must still be able to say so."""
+    from agent.notifying.servers import servers
+
+    for name, one in config.notifiers.items():
+        for host, port in servers(one):
+            yield Server(host, port, f"channel {name} to people, in agent.yaml")
 
 
 def _at(url: str) -> Iterator[Server]:

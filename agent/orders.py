@@ -11,7 +11,8 @@ from agent.incident import Mitigation
 from agent.lifting import free, lift
 from agent.loss import adopting
 from agent.messages import Asked, Heal, Healed, Plan, Reply, Run
-from agent.people import consent, lists, pausing, reporting, silencing
+from agent.notifying import regimes, trying
+from agent.people import acting, consent, lists, pausing, silencing, writing
 from agent.recovery import release
 from agent.turn import Agent, Turn, aim, lasting, watching
 
@@ -24,7 +25,10 @@ ORDERS: Final[Mapping[str, Callable[[Turn, Asked], None]]] = {
     "end_silence": silencing.end,
     **lists.ORDERS,
     "accept": adopting.accept,
-    "resolve": reporting.resolve,
+    **acting.ORDERS,
+    **writing.ORDERS,
+    **trying.ORDERS,
+    **regimes.ORDERS,
 }
 """What else people can order, by verb: each book's module brings its own."""
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import timedelta
+from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, Any, Final, Literal
 
 from agent.action import Impact, impact_of
@@ -14,9 +15,14 @@ from agent.schema import spell
 
 if TYPE_CHECKING:
     from agent.grammar.problem import Place
+    from agent.notifying.routes import Escalation
 
 Severity = Literal["P0", "P1", "P2", "P3"]
 Mode = Literal["enforce", "dry_run", "off"]
+Class = Literal["security", "availability", "data", "other"]
+"""What an incident is about: an attack or a breach; a service that is not there; a database; none of these."""
+Regime = Literal["nis2", "dora", "gdpr"]
+"""Laws that set a clock for telling an authority (detection.md, response/regimes.py)."""
 Operator = Literal["is", "not", "in", "gt", "gte", "lt", "lte", "re", "has", "glob", "exists", "cidr", "list"]
 
 
@@ -189,6 +195,24 @@ class Limits:
 
 
 @dataclass(frozen=True, slots=True)
+class Gathering:
+    """`incident:` of a policy: what its incidents are about, and which of them people see as one.
+
+    Those of one policy that come within `window` of each other are one for people, with `by` all that have the same values of
+    these fields, whatever their policies; `alone` ones are never. While one of it is open, those of the policies that it
+    `inhibits` are told with it. `impact` are the checks whose bad answers are downtime, `regimes` the laws whose clocks begin.
+    """
+
+    about: Class = "other"
+    by: tuple[str, ...] = ()
+    alone: bool = False
+    window: timedelta = timedelta(minutes=30)
+    impact: tuple[str, ...] = ()
+    inhibits: tuple[str, ...] = ()
+    regimes: tuple[Regime, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class Example:
     """An `examples:` entry: events in, actions out, in virtual time. `policy_tests.py` runs them."""
 
@@ -214,12 +238,25 @@ class Policy:
     runbook: str = ""
     tags: tuple[str, ...] = ()
     recover: Recover = field(default_factory=Recover)
+    gathering: Gathering = Gathering()
+    notify: tuple[str, ...] | None = None
+    """The channels that are told; empty: nobody; None: as agent.yaml says for the severity."""
+    escalate: tuple[Escalation, ...] | None = None
     on_evidence_failure: Literal["act", "refuse"] | None = None
     """Whether it acts while evidence cannot be written; None: as agent.yaml says, else only at P0 and P1."""
     examples: tuple[Example, ...] = field(default=(), compare=False)
     place: str = field(default="", compare=False)
     digest: str = ""
     """sha256 of the policy's own YAML text: the authority that evidence names."""
+    text: str = field(default="", compare=False, repr=False)
+    """That text."""
+
+    @property
+    def page(self) -> str:
+        """Where its runbook is: an address, or a path, which a policy may give from where its own file is; empty without one."""
+        if not self.runbook or "://" in self.runbook or not self.place:
+            return self.runbook
+        return str(PurePosixPath(self.place.rpartition(":")[0]).parent / self.runbook)
 
     def kinds(self) -> frozenset[str]:
         """The kinds of events that can move this policy."""

@@ -10,6 +10,7 @@ from agent import view
 from agent.event import Event
 from agent.feeds import followed
 from agent.messages import Asked
+from agent.notifying import delivered
 from agent.people import lists_view, pausing, silencing
 from agent.scans.sift import unkept
 from agent.schedule import Schedule
@@ -19,6 +20,7 @@ FRESH: Final = frozenset({"status", "mitigations", "why", "list_check"})
 """Questions that are answered by what the systems say now, never by what we remember."""
 ALL: Final = FRESH | {
     "incidents", "events", "approvals", "alerts", "pauses", "silences", "lists", "list_entries", "policies", "checks", "ping",
+    "notify",
 }  # fmt: skip
 
 
@@ -54,6 +56,8 @@ def answer(facts: Facts, asked: Asked, now: float) -> Mapping[str, Any]:  # noqa
             return pausing.shown(agent, now, ended=bool(body.get("ended")))
         case "silences":
             return silencing.shown(agent, ended=bool(body.get("ended")))
+        case "notify":
+            return delivered.shown(agent, now)
         case "approvals":
             return view.approvals(agent)
         case "alerts":

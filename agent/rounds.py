@@ -8,8 +8,10 @@ from agent.drift import SWEEP, ask, look
 from agent.event import REPORTED
 from agent.incident import QUIET, Incident
 from agent.lifting import TRY_AGAIN, expire
-from agent.people import consent, lists, pausing, silencing
-from agent.recovery import ends, release
+from agent.notifying import delivering, own
+from agent.people import acting, consent, lists, pausing, silencing
+from agent.recovery import awaiting, ends, health, release
+from agent.recovery.rungs import Proof
 from agent.settle import active
 from agent.turn import Agent, Turn, comes_round
 
@@ -42,6 +44,7 @@ def tick(turn: Turn) -> None:
     silencing.come_round(turn)
     ends.tick(turn)
     release.tick(turn)
+    awaiting.tick(turn)
     expire(turn)
     consent.expire(turn)
     lists.tick(turn)
@@ -54,6 +57,7 @@ def tick(turn: Turn) -> None:
     if comes_round(agent.next_tidy, TRY_AGAIN, turn.now):
         agent.next_tidy = turn.now + TRY_AGAIN
         _tidy(turn)
+    delivering.come_round(turn)
 
 
 def next_due(agent: Agent, now: float) -> float:
@@ -61,6 +65,7 @@ def next_due(agent: Agent, now: float) -> float:
     if agent.ticked > now:
         return now
     times = [agent.ticked + 5.0, agent.next_sweep, consent.next_due(agent), agent.next_pause, silencing.next_due(agent)]
+    times += [agent.looks.next, delivering.next_due(agent)]
     times += [agent.due[0][0]] if agent.due else []
     times += [agent.nearing[0][0]] if agent.nearing else []
     times += [agent.state.releases.due[0][0]] if agent.state.releases.due else []
@@ -77,7 +82,8 @@ def _tidy(turn: Turn) -> None:
         del state.would[name]
     for incident in [one for one in state.incidents.values() if _gone_quiet(turn, one)]:
         turn.note("phase", {"phase": "resolved", "because": "the finding did not come again"}, incident=incident.id)
-    ends.quiet(turn)
+    acting.by_itself(turn)
+    ends.early(turn)
     forget = turn.now - ends.patience(turn.agent)
     state.shadows.fade(turn.now)
     for memory in (turn.agent.still, turn.agent.spared, turn.agent.muted):
@@ -86,9 +92,9 @@ def _tidy(turn: Turn) -> None:
 
 
 def _gone_quiet(turn: Turn, incident: Incident) -> bool:
-    if incident.policy == REPORTED:  # a person says when it is over
+    if incident.policy == REPORTED or incident.policy in own.STAYS:  # a person says when it is over
         return False
-    if incident.phase == "resolved" or any(True for _ in active(turn, incident)) or release.held_open(turn.agent, incident.id):
+    if incident.over or any(True for _ in active(turn, incident)) or release.held_open(turn.agent, incident.id):
         return False
     last = max(incident.last, turn.agent.still.get((incident.policy, incident.target), 0.0))
-    return turn.now - last >= QUIET
+    return turn.now - last >= QUIET and not health.lacking(turn.agent, incident, Proof(), incident.last)

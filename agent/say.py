@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 from typing import Any, Final
 
 from agent.alerts import standing
+from agent.notifying import spoken
 from agent.people import pauses, silences
 from agent.record import Record
 from agent.scans import known
@@ -32,7 +33,7 @@ _SENTENCES: Final = {
     "captured": "{subject} evidence kept{when}: {kept}",
     "in_force": "{mitigation} is in force until {until}, read back from the system{contained}",
     "partly": "{mitigation} holds only in part: {error}",
-    "done": "{mitigation} is done, read back from the system{contained}",
+    "done": "{mitigation} is done, read back from the system{words}{contained}",
     "under_way": "{mitigation} is under way: {error}",
     "extended": "{mitigation} stays longer, until {until} ({actor}{reason})",
     "confirmed": "{mitigation} is confirmed and stays until {until} ({actor}{reason})",
@@ -41,6 +42,10 @@ _SENTENCES: Final = {
     "late": "{mitigation} is in doubt: {error}",
     "recovered": "{mitigation} had been left open: {because}",
     "phase": "{incident} is {phase}{reason}",
+    "acknowledged": "{incident} is acknowledged by {actor}{reason}",
+    "assigned": "{incident} is assigned to {to} ({actor}{reason})",
+    "severity": "{incident} is {severity} instead of {was} ({actor}{reason})",
+    "merged": "{incident} is told with {into} from here on ({actor}{reason})",
     "lifting": "{mitigation} is being taken down ({actor}: {because})",
     "lifted": "{mitigation} is lifted: {because}{manner}",
     "lift_failed": "{mitigation} could not be taken down: {error}",
@@ -49,6 +54,8 @@ _SENTENCES: Final = {
     "heal_failed": "{names} could not be put back",
     "end_moved": "{names} end at another time: {because}",
     "released": "{incident} {aim} is {rung_until}: {because}",
+    "awaited": "{incident} waits for its checks until {until}: {because}",
+    "awaited_over": "{incident} waits for its checks no more: {because}",
     "recurred": "{incident} {target} {because}; one rung up",
     "release_frozen": "{incident} {target} flaps, release is frozen until {until}: {because}",
     "mode": "policy {policy} is now in mode {mode} ({actor})",
@@ -73,9 +80,29 @@ _SENTENCES: Final = {
     "journal_lost": "the journal was lost and a new one begun: {because}; the old one is in {aside}",
     "key_changed": "evidence is signed by a new key: {because}; what the old one signed is in {aside}",
     "key_open": "others may use the signing key: {because}",
+    "answer_changed": "check {name}: {say}",
+    "policy_text": "the text of policy {policy} is kept",
+    "report_written": "{incident} {actor} has written the report's parts, version {version}",
     "noted": "{incident} {actor} adds: {text}",
     "baseline": "files: {say}{by_whom}",
+    "sending": "{channel} is told of {notice} ({part}{doubt})",
+    "told": "{channel} was told of {notice} ({part})",
+    "not_told": "{channel} was not told of {notice} ({result}): {why}",
+    "not_needed": "{channel} needs not be told of {notice_names}",
+    "given_up": "{channel} is not told of {notice_names} any more{dropped_by}: {because}",
+    "fell_back": "{notice} got through to nobody ({because}); told instead: {to_names}",
+    "cried": "{notice} got through to nobody ({because}){to_terminals}",
+    "channels": "people are told by {channel_names}",
     "mishaps_accepted": "what happened to the evidence is seen to ({actor}: {why})",
+    "web_link": "{actor} was given a link that logs in to the pages once{only}",
+    "web_left": "{actor} ended all logins of theirs to the pages",
+    "notice": "{incident} people are told ({channels}): {headline}",
+    "escalated": "{incident} is escalated: {because}",
+    "proposed": "{incident} {severity} is proposed instead of {was}: {because}",
+    "published": "{incident} may be told in public ({actor}: {because})",
+    "regime": "{incident} the clock of {regime} runs ({actor}: {because})",
+    "notified": "{incident} {regime}: {what} was given ({actor}: {because})",
+    "reminded": "{incident} people are reminded: {because}",
     "adopted": "{mitigation} was found in force: {does}{lasting} ({because})",
 }
 
@@ -104,12 +131,18 @@ class _Words(dict[str, Any]):
         self.update(standing.words(record))
         self.update(known.words(record))
         self["names"] = _names(body)
+        notice = body.get("notice")
+        self["channels"] = ", ".join(body.get("to", ()))
+        self["headline"] = notice["headline"] if isinstance(notice, Mapping) else ""
         self["subject"], self["when"] = record.mitigation or record.incident, " before the act" if record.mitigation else ""
         self["reason"] = f": {body['because']}" if body.get("because") else ""
         self["by_whom"] = f" ({body['actor']}: {body.get('why', '')})" if body.get("actor") else ""
         self["contained"] = f"; {record.incident} is contained" if body.get("contains") else ""
+        self["only"] = ", to look only" if body.get("read_only") else ""
+        self["words"] = f": {body['say']}" if body.get("say") else ""
         self["culprit"] = f" after {body['who']} changed the system" if body.get("who") else ""
         self["kept"] = _kept(body)
+        self.update(spoken.words(record))
         self["rung_until"] = "let go" if body.get("rung") == "off" else f"{body.get('rung')} until {self['until']}"
         self["manner"] = f" ({body['how']})" if body.get("how") not in (None, "taken down") else ""
         self["open_count"], self["policy_count"] = len(body.get("open", ())), len(body.get("policies", ()))

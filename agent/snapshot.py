@@ -6,6 +6,7 @@ from collections import deque
 from collections.abc import Mapping
 from typing import Any, Final
 
+from agent import fold_incident
 from agent.action import System, read_change
 from agent.fold import key_of, stands
 from agent.incident import Incident, Mitigation
@@ -51,6 +52,7 @@ def restore(plain: Mapping[str, Any] | None, systems: Mapping[str, type[System]]
         incident = Incident(**{**one, "mitigations": tuple(one["mitigations"]), "told": tuple(one.get("told", ()))})
         state.incidents[incident.id] = incident
         state.incident_of[incident.policy, incident.target] = incident.id
+    fold_incident.follow(state)
     for name in ("mitigations", "would"):
         for one in plain[name]:
             mitigation = _mitigation(one, systems)

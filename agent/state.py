@@ -12,12 +12,17 @@ from agent.alerts.standing import Alerts
 from agent.book import Book
 from agent.incident import Incident, Mitigation
 from agent.loss.mishaps import Mishaps
+from agent.notifying.clocks import Clocks
+from agent.notifying.outbox import Outbox
+from agent.notifying.tellings import Tellings
 from agent.people.approvals import Approvals
 from agent.people.listed import Lists
 from agent.people.pauses import Pauses
 from agent.people.silences import Silences
 from agent.policy import Mode
+from agent.recovery.awaited import Awaited
 from agent.recovery.releases import Releases
+from agent.report.books import Texts, WriteUps
 from agent.scans.known import Scans
 from agent.shadow import Shadows
 
@@ -37,6 +42,10 @@ class State:
     mitigations: dict[str, Mitigation] = field(default_factory=dict)
     would: dict[str, Mitigation] = field(default_factory=dict)
     incident_of: dict[tuple[str, str], str] = field(default_factory=dict)
+    leads: dict[str, str] = field(default_factory=dict)
+    """The latest lead of each group of incidents."""
+    gathered: dict[str, list[str]] = field(default_factory=dict)
+    """Those that are told with a lead and still at hand, the oldest first."""
     holder: dict[str, str] = field(default_factory=dict)
     aimed: dict[str, tuple[str, ...]] = field(default_factory=dict)
     ended: deque[str] = field(default_factory=deque)
@@ -55,8 +64,14 @@ class State:
     pauses: Pauses = field(default_factory=Pauses)
     silences: Silences = field(default_factory=Silences)
     releases: Releases = field(default_factory=Releases)
+    awaited: Awaited = field(default_factory=Awaited)
     alerts: Alerts = field(default_factory=Alerts)
     scans: Scans = field(default_factory=Scans)
+    texts: Texts = field(default_factory=Texts)
+    writeups: WriteUps = field(default_factory=WriteUps)
+    tellings: Tellings = field(default_factory=Tellings)
+    clocks: Clocks = field(default_factory=Clocks)
+    outbox: Outbox = field(default_factory=Outbox)
     last_incident: int = 0
     last_mitigation: int = 0
     evictions: dict[str, int] = field(default_factory=dict)
@@ -66,6 +81,10 @@ class State:
     def books(self) -> Mapping[str, Book]:
         """What has records of its own, by name."""
         return {name: getattr(self, name) for name in BOOKS}
+
+    def evict(self, table: str, count: int = 1) -> None:
+        """Count what a table had no room for."""
+        self.evictions[table] = self.evictions.get(table, 0) + count
 
     def holding(self, key: str) -> Mitigation | None:
         """The mitigation that holds this now, or None."""
@@ -98,9 +117,15 @@ BOOKS: Final[Mapping[str, type[Book]]] = {
     "pauses": Pauses,
     "silences": Silences,
     "releases": Releases,
+    "awaited": Awaited,
     "lists": Lists,
     "alerts": Alerts,
     "scans": Scans,
+    "outbox": Outbox,
+    "tellings": Tellings,
+    "clocks": Clocks,
+    "texts": Texts,
+    "writeups": WriteUps,
 }
 """The state's books: its fields of these names."""
 _KINDS: Final = frozenset(kind for book in BOOKS.values() for kind in book.kinds)

@@ -17,6 +17,9 @@ from agent.fold import fold
 from agent.guard import Lifelines
 from agent.incident import Mitigation
 from agent.messages import Asked, Effect, Note, Release, Run, Verify
+from agent.notifying.notifier import Notifier
+from agent.notifying.routes import Routes
+from agent.notifying.tellings import Looks
 from agent.people.maintenance import Window
 from agent.policy import Limits, Mode, Policy
 from agent.record import Record
@@ -55,6 +58,14 @@ class Settings:
     """The time zone of maintenance windows; None is the host's own."""
     feeds: tuple[str, ...] = ()
     """The lists that others keep."""
+    checks: Mapping[str, str] = field(default_factory=dict)
+    """The checks of agent.yaml by name, with their types."""
+    hooks: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    """The hooks of agent.yaml by name, with the checks that must be good after each."""
+    routes: Routes = field(default_factory=Routes)
+    """Who is told of what."""
+    notifiers: Mapping[str, Notifier] = field(default_factory=dict)
+    """The channels of agent.yaml, ready to be called."""
 
 
 @dataclass(frozen=True)
@@ -121,6 +132,8 @@ class Agent:
     """Why not even a copy of a record can be kept."""
     late: dict[str, float] = field(default_factory=dict)
     alone: dict[str, str] = field(default_factory=dict)
+    answers: dict[tuple[str, str], Any] = field(default_factory=dict)
+    """What each check has said of each target since the start (recovery/health.py)."""
     reading: int = 0
     crowds: dict[str, Any] = field(default_factory=dict)
     clients: dict[Any, float] = field(default_factory=dict)
@@ -129,6 +142,14 @@ class Agent:
     told_of: dict[str, tuple[int, float]] = field(default_factory=dict)
     """How often a firing alert was told of since the start, and when last."""
     disturber: str = ""
+    looks: Looks = field(default_factory=Looks)
+    """When to look again at which incident, whether there is something to tell."""
+    sending: set[str] = field(default_factory=set)
+    """Channels to which a call is out."""
+    trials: dict[str, Any] = field(default_factory=dict)
+    """Tests of channels whose outcome a person waits for, by their notice."""
+    stopping: bool = False
+    """Whether the agent is about to end: then nobody is called any more."""
     started: float = 0.0
     ticked: float = 0.0
     next_look: float = 0.0
@@ -164,6 +185,7 @@ class Turn:
         record = Record(kind, body, incident, mitigation)
         self.effects.append(Note(record))
         fold(self.agent.state, record, self.now)
+        self.agent.looks.heard(record)
 
     def do(self, effect: Effect) -> None:
         """Have it done after the notes of this turn are safe."""

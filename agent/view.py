@@ -9,6 +9,7 @@ import heapq
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
+from agent import gathering
 from agent.alerts.standing import Alert
 from agent.crowd import MANY
 from agent.event import ALERT
@@ -16,6 +17,7 @@ from agent.feeds import followed
 from agent.guard import Lifeline
 from agent.incident import Incident, Mitigation
 from agent.judge import COOL_OFF
+from agent.notifying import delivered, regimes
 from agent.people import pausing, silencing
 from agent.people.approvals import view as shown
 from agent.policy import BUILT_IN, ROUND
@@ -26,6 +28,8 @@ from agent.turn import Agent
 
 MOST: Final = 1000
 """Rows in one answer; `total` says how many there are."""
+NAMED: Final = 10
+"""Targets that an incident of many names."""
 GLANCE: Final = 100
 """Rows of each kind in a status."""
 
@@ -78,9 +82,30 @@ def incident(agent: Agent, one: Incident, now: float) -> dict[str, Any]:
         "because": one.because,
         "mitigations": list(one.mitigations),
         "told": list(one.told),
+        "about": one.about,
+        "began": one.began,
+        "acked": one.acked,
+        "acked_by": one.acked_by,
+        "assigned": one.assigned,
+        "closed": one.closed,
+        "false": one.false,
+        "before": one.before,
+        "lead": one.lead,
+        "runbook": named.page if (named := agent.policies.get(one.policy)) else "",
+        "whole": None if one.lead else _whole(agent, one),
         "silenced": silencing.of(agent, one, now),
+        "clocks": regimes.rows(agent.state, one.id) if agent.state.clocks.all and not one.lead else [],
         **release.plan(agent, one, now),
     }
+
+
+def _whole(agent: Agent, one: Incident) -> dict[str, Any] | None:
+    """A lead together with all that are told with it; None where it is alone."""
+    seen = gathering.picture(agent.state, one.id) if one.joined else None
+    if seen is None:
+        return None
+    times = {"phase": seen.phase, "severity": seen.severity, "contained": seen.contained, "resolved": seen.resolved}
+    return {**times, "many": seen.many, "targets": list(seen.targets[:NAMED]), "with": [each.id for each in seen.members[:MOST]]}
 
 
 def mitigations(agent: Agent, now: float, counters: Counters, *, ended: bool = False, most: int = MOST) -> dict[str, Any]:
@@ -101,11 +126,19 @@ def mitigations(agent: Agent, now: float, counters: Counters, *, ended: bool = F
 
 
 def incidents(agent: Agent, now: float, *, ended: bool = False, most: int = MOST) -> dict[str, Any]:
-    """Open and contained ones, the most severe first, so many of them silenced; with `ended` also the latest resolved ones."""
-    rows = [one for one in agent.state.incidents.values() if ended or (one.phase != "resolved" and one.policy != ROUND)]
-    first = heapq.nsmallest(most, rows, key=lambda one: (one.phase == "resolved", one.severity, -one.last))
+    """What goes on, the most severe first, so many of them silenced; with `ended` also the latest that are over.
+
+    Those that are told with another one come behind all that are told themselves, of which there are `leads`. A lead that is over
+    itself is there while others of it go on.
+    """
+    known = agent.state.incidents
+    rows = [one for one in known.values() if ended or (not one.over and one.policy != ROUND)]
+    if not ended:
+        rows += [known[name] for name in {one.lead for one in rows if one.lead} if name in known and known[name].over]
+    first = heapq.nsmallest(most, rows, key=lambda one: (bool(one.lead), one.over, one.severity, -one.last))
     silent = sum(agent.state.silences.about(one, now) is not None for one in rows) if agent.state.silences.all else 0
-    return {"total": len(rows), "silenced": silent, "items": [incident(agent, one, now) for one in first]}
+    leads = sum(not one.lead for one in rows)
+    return {"total": len(rows), "leads": leads, "silenced": silent, "items": [incident(agent, one, now) for one in first]}
 
 
 def approvals(agent: Agent) -> dict[str, Any]:
@@ -158,6 +191,7 @@ def status(agent: Agent, now: float, counters: Counters) -> dict[str, Any]:
         "evictions": {"windows": agent.watch.evictions, **state.evictions},
         "mishaps": [one._asdict() for one in state.mishaps.all],
         "feeds": followed.shown(agent),
+        "notify": delivered.shown(agent, now),
     }
 
 

@@ -26,6 +26,7 @@ from agent.schema import address
 if TYPE_CHECKING:
     from agent.daemon import Daemon
     from agent.evidence.keeper import Keeper
+    from agent.evidence.redact import Redactor
     from agent.execute import Keep
     from agent.grammar.config import Config
     from agent.grammar.located import Problem
@@ -38,8 +39,8 @@ if TYPE_CHECKING:
 __all__ = ["build", "catalogue", "lifelines", "parse", "read_config_file", "read_policies", "settings", "systems"]
 
 AT_START: Final = (
-    "host", "state", "socket", "sensors", "feeds", "intake", "checks", "postgres", "vault", "docker", "ssh_ports", "evidence",
-    "canary",
+    "host", "state", "socket", "sensors", "feeds", "intake", "pages", "checks", "postgres", "vault", "docker", "ssh_ports",
+    "evidence", "canary", "hooks",
 )  # fmt: skip
 """What of agent.yaml is taken over at a start only; a reload says so where it has changed."""
 STAND_INS: Final = {"office": (address("192.0.2.0/28"),), "monitoring": (address("192.0.2.16/28"),)}
@@ -93,7 +94,15 @@ def read_config_file(path: Path) -> Config:
         raise CannotReach(f"cannot read {path}: {error.strerror}; `contain init` writes one for this host") from error
     sensors = discover_sensors()
     del sensors["intake"]  # it has a place of its own in agent.yaml
-    return read_config(text, str(path), sensors=sensors, checks=discover(checks, mark="ask"), senders=discover_senders())
+    asked, sent = discover(checks, mark="ask"), discover_senders()
+    return read_config(text, str(path), sensors=sensors, checks=asked, senders=sent, notifiers=_notifiers(text))
+
+
+def _notifiers(text: str) -> dict[str, type[Any]]:
+    """The types of channels; not looked for where none is named, since their libraries take a while."""
+    from agent.notifying.notifier import discover_notifiers
+
+    return discover_notifiers() if "notify" in text else {}
 
 
 def read_policies(config: Config, learnt: Iterable[Lifeline] = ()) -> tuple[tuple[Policy, ...], list[Problem]]:
@@ -107,6 +116,7 @@ def read_policies(config: Config, learnt: Iterable[Lifeline] = ()) -> tuple[tupl
         CannotReach: a directory cannot be read.
     """
     from agent.grammar.config import find
+    from agent.grammar.config_hooks import unknown as unknown_hooks
     from agent.grammar.config_windows import unknown
     from agent.grammar.policy_reader import read_policies as read
     from agent.grammar.problem import Problems
@@ -115,7 +125,8 @@ def read_policies(config: Config, learnt: Iterable[Lifeline] = ()) -> tuple[tupl
 
     known = catalogue(config)
     policies, warnings = read(find(config.policies), known, parse, partial(problems, ground=ground(config, known, learnt)))
-    if wrong := unknown(config.maintenance, (one.name for one in policies)):
+    wrong = unknown(config.maintenance, (one.name for one in policies)) + unknown_hooks(policies, config.hooks)
+    if wrong:
         raise Problems(wrong)
     return policies, warnings
 
@@ -146,9 +157,13 @@ def settings(config: Config, *, forced_dry_run: bool) -> Settings:
         approving=Approving(config.approvals.wait.total_seconds(), config.approvals.people, config.approvals.by),
         lists=lists_of(config.lists, config.feeds),
         feeds=tuple(config.feeds),
+        checks={name: one.question.name for name, one in config.checks.items()},
+        hooks={name: one.verify for name, one in config.hooks.items()},
         protected=config.protected,
         on_evidence_failure=config.evidence.on_failure,
         windows=config.maintenance,
+        routes=config.routes,
+        notifiers=config.notifiers,
     )
 
 
@@ -178,6 +193,8 @@ def build(
     from agent.expiry.outlive import Outlive
     from agent.feeds.follow import follow
     from agent.loss.degraded import Memory
+    from agent.notifying.courier import Courier
+    from agent.pages.serving import Pages
     from agent.people.silencing import telling
     from agent.schedule import Schedule, Scheduled
     from agent.sensors.files import placed
@@ -188,7 +205,8 @@ def build(
     policies, _ = read_policies(config)
     live = config
     stand_back(config.socket)
-    journal, world, keep, learn = _journal(config, lambda: replace(live, never_touch=(*live.never_touch, *agent.added)))
+    journal, world, keep, redact = _journal(config, lambda: replace(live, never_touch=(*live.never_touch, *agent.added)))
+    learn = redact.learn
     state = journal.recall(lambda plain, records: _replayed(plain, records, world))
     journal.begin(time.time(), Memory(state))
     known = catalogue(config)
@@ -242,6 +260,8 @@ def build(
             canary=rounds,
             saw=saw,
             feeds=feeds,
+            courier=Courier(redact.clean, learn),
+            pages=Pages(config.pages, config.journal) if config.pages else None,
         )
     )
 
@@ -255,8 +275,8 @@ def _sensors(config: Config, learn: Callable[[str], None]) -> dict[str, Any]:
     return {**config.sensors, "intake": Intake(config.intake, learn)}
 
 
-def _journal(config: Config, live: Callable[[], Config]) -> tuple[Keeper, dict[str, System], Keep, Callable[[str], None]]:
-    """The journal, the systems whose secrets it keeps out, where evidence from before an act is kept, and who learns secrets."""
+def _journal(config: Config, live: Callable[[], Config]) -> tuple[Keeper, dict[str, System], Keep, Redactor]:
+    """The journal, the systems whose secrets it keeps out, where evidence from before an act is kept, and who knows secrets."""
     from agent.evidence.keeper import Keeper
     from agent.evidence.keyring import take_key
     from agent.evidence.place import Place, make_directory
@@ -275,7 +295,7 @@ def _journal(config: Config, live: Callable[[], Config]) -> tuple[Keeper, dict[s
     world = systems(config, redact.learn, live)
     keep = (config.evidence.keep_events.total_seconds(), config.evidence.keep_size)
     journal = Keeper(Place(config.journal, path, config.socket.with_suffix(".spool"), host, keep), taken, redact)
-    return journal, world, Store(config.kept, redact).keep, redact.learn
+    return journal, world, Store(config.kept, redact).keep, redact
 
 
 def _replayed(plain: Any, records: Iterable[Stored], world: Mapping[str, System]) -> State:

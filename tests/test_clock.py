@@ -23,9 +23,11 @@ HOUR = 3600.0
 TIMELESS = {
     "settings", "state", "watch", "policies", "feeds", "lifelines", "learnt", "added", "owed", "running", "moving", "busy",
     "doubtful", "disturbed", "tries", "gathering", "under_way", "evidence", "no_copy", "alone", "reading", "disturber",
+    "sending", "trials", "stopping",
 }  # fmt: skip
 """Fields of the agent that hold no time."""
 TIMELESS_STATE = {
+    "leads", "gathered",
     "systems", "incident_of", "holder", "aimed", "ended", "modes", "active", "last_incident", "last_mitigation", "evictions",
 }  # fmt: skip
 

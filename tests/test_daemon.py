@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import socket
 import threading
@@ -11,6 +12,7 @@ from contextlib import ExitStack, suppress
 from pathlib import Path
 
 import pytest
+from cheroot.server import HTTPConnection
 
 from agent.control import SILENCE, THREADS, Control
 from agent.evidence.journal_read import read_only
@@ -128,6 +130,34 @@ def test_those_who_connect_and_say_nothing_keep_nobody_from_being_heard_for_long
         took = time.monotonic() - begun
 
     assert took < SILENCE + 2
+
+
+def test_a_connection_that_is_over_leaves_neither_a_file_nor_memory_until_the_next_garbage_collection(tmp_path: Path) -> None:
+    place = tmp_path / "control.sock"
+    control = Control(place, lambda _: None)
+
+    def files() -> int:
+        return len(list(Path("/proc/self/fd").iterdir()))
+
+    def kept() -> int:
+        return sum(isinstance(one, HTTPConnection) for one in gc.get_objects())
+
+    gc.collect()
+    gc.disable()
+    try:
+        before = kept(), files()
+        for _ in range(4 * THREADS):
+            with socket.socket(socket.AF_UNIX) as there:
+                there.connect(str(place))
+                there.sendall(b"GET /v1/status HTTP/1.0\r\n\r\n")
+                while there.recv(1 << 16):
+                    pass
+
+        wait_for(lambda: kept() <= before[0] + THREADS)  # each thread knows its last one
+        wait_for(lambda: files() <= before[1])
+    finally:
+        gc.enable()
+        control.close()
 
 
 @pytest.mark.parametrize(

@@ -131,4 +131,4 @@ def _asleep(agent: Agent) -> bool:
     state = agent.state
     waits = (agent.due, agent.nearing, agent.later, agent.owed, agent.running, agent.settings.windows, state.alerts.all)
     books = (state.releases.due, state.approvals.waiting, state.silences.all, state.pauses.all)
-    return not any(waits) and not any(books) and all(one.phase == "resolved" for one in state.incidents.values())
+    return not any(waits) and not any(books) and all(one.over for one in state.incidents.values())

@@ -13,15 +13,19 @@ _SECTIONS: Final = {
     "See": {
         "status": ("status", "What is wrong, what is in force, who has paused what."),
         "why": ("why", "Everything known about one address, incident or mitigation."),
-        "incidents": ("incidents", "Incidents: list, show, resolve."),
+        "incidents": ("incidents", "Incidents: list, show, assign, severity, merge, resolve, close, and more."),
+        "postmortem": ("postmortem", "The report of an incident, and people's parts of it."),
         "mitigations": ("mitigations", "Mitigations: list, show."),
         "events": ("events", "What the agent saw: list, tail, kinds, show."),
         "alerts": ("alerts", "What other tools say fires now."),
         "approvals": ("approvals", "What waits for a person's yes."),
+        "notify": ("notify", "Ways to people: what waits to be told, and whether each works."),
         "baseline": ("baseline", "Watched files: what differs from what is right, and accepting it."),
         "check": ("check", "Health checks: run them now, list them."),
     },
     "Act": {
+        "ack": ("incidents", "Say that you are on it; nobody else is woken for it."),
+        "note": ("incidents", "Write a sentence into an incident's timeline."),
         "report": ("report", "Tell of what no sensor sees; it opens an incident at once."),
         "block": ("block", "Drop every packet from an address or network."),
         "limit": ("limit", "Limit how many requests or packets each address may send."),
@@ -44,12 +48,13 @@ _SECTIONS: Final = {
         "import": ("import_", "Reports of scanners: trivy, grype, sarif."),
         "policy": ("policy", "Policies: check, prove, test, explain, schema, list, mode."),
         "evidence": ("evidence", "The record of everything: verify, export, show, files."),
+        "web": ("web", "The web pages: a link that logs you in once."),
         "completion": ("completion", "Completion for bash, zsh or fish."),
     },
 }
 
-_UNLISTED: Final = {"expire": "expire"}
-"""What timers call, and hardly ever a person."""
+_UNLISTED: Final = {"expire": "expire", "restore": "restore"}
+"""What systemd calls, and hardly ever a person."""
 
 
 class _Root(click.Group):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import faulthandler
+
 import click
 
 from agent.cli import live
@@ -20,6 +22,7 @@ def run(given: Given, dry_run: bool) -> None:
     from agent.evidence.keys import CannotUseKey
     from agent.wiring import build
 
+    faulthandler.enable()  # systemd's watchdog ends a hung agent with SIGABRT: where it hung is in the journal then
     config = given.read_config()
     if given.show.terminal:
         given.show.talk("Ctrl-C stops it. In another terminal: contain status")

@@ -11,7 +11,7 @@ from typing import Any, Final
 
 import click
 
-from agent.cli import evidence_health, feed_rows, intake_rows
+from agent.cli import evidence_health, feed_rows, incident_words, intake_rows, notify_rows
 from agent.cli.ends import Exit, Stop
 from agent.cli.given import Given, Verb
 from agent.cli.pause import heads, plain
@@ -48,7 +48,7 @@ def status(given: Given, watch: bool, exit_code: bool) -> Exit:
 def _wrong(answer: Answer) -> bool:
     told = answer["incidents"]["total"] - answer["incidents"]["silenced"]
     known = {name for one in answer["incidents"]["items"] if one["silenced"] for name in one["target"].split()}
-    told = told or evidence_health.wrong(answer)
+    told = told or evidence_health.wrong(answer) or notify_rows.wrong(answer["notify"])
     return bool(told or answer["problems"] or any(state == "bad" and name not in known for state, name, _ in _answers(answer)))
 
 
@@ -89,6 +89,9 @@ def _plain(answer: Answer) -> Iterable[list[Cell]]:
         yield ["silent", source, say]
     yield from intake_rows.rows(answer["intake"])
     yield from feed_rows.rows(answer["feeds"])
+    yield from notify_rows.rows(answer["notify"])
+    for address, why in (answer["pages"] or {"listens": {}})["listens"].items():
+        yield ["pages", address, why or "listens"]
     if one := answer["canary"]:
         yield ["canary", one["result"], At(one["at"]), one["ms"], one["say"]]
     if answer["problems"]:
@@ -106,12 +109,12 @@ def _seen(answer: Answer) -> Iterable[list[Cell]]:
 
 
 def _screen(show: Show, answer: Answer) -> None:
-    incidents, mitigations = answer["incidents"], answer["mitigations"]
+    found, mitigations = answer["incidents"], answer["mitigations"]
     _head(show, answer)
-    if incidents["items"]:
+    if leads := [one for one in found["items"] if not one["lead"]]:
         show.line()
-        show.rows([_incident(show, one) for one in incidents["items"][:MOST]], cut=True)
-        _more(show, incidents["total"], "contain incidents")
+        show.rows([_incident(show, one) for one in leads[:MOST]], cut=True)
+        _more(show, found["leads"], "contain incidents")
     if answer["approvals"]:
         show.line()
         show.rows([_waiting(one) for one in answer["approvals"][:MOST]], cut=True)
@@ -127,7 +130,7 @@ def _screen(show: Show, answer: Answer) -> None:
 def _head(show: Show, answer: Answer) -> None:
     would, unsettled = answer["mitigations"]["would"], answer["mitigations"]["unsettled"]
     held = answer["mitigations"]["total"] - would - unsettled
-    said = [f"{_count(answer['incidents']['total'], 'incident')} open", f"{_count(held, 'mitigation')} in force"]
+    said = [f"{_count(answer['incidents']['leads'], 'incident')} open", f"{_count(held, 'mitigation')} in force"]
     said += [f"{unsettled} being changed"] if unsettled else []
     said += [f"{would} would be"] if would else []
     agent = f"agent {answer['version']}, up {span(show.now - answer['up'])}"
@@ -146,16 +149,21 @@ def _head(show: Show, answer: Answer) -> None:
 
 
 def _incident(show: Show, one: Answer) -> list[Cell]:
+    about, how = incident_words.target(one), incident_words.phase(one)
     if silence := one["silenced"]:
         known = f"silenced by {silence['actor']}: {silence['why']}; ends {show.at(silence['until'])}"
-        return [Ink(cell, "dim") for cell in (one["severity"], one["id"], one["policy"], one["target"], one["phase"], known)]
+        return [Ink(cell, "dim") for cell in (one["severity"], one["id"], one["policy"], about, how, known)]
     if one["policy"] == REPORTED:
-        last = f"{show.at(one['last'])}, {show.text(one['because'])}"
-        return [word(one["severity"]), one["id"], one["policy"], one["target"], word(one["phase"]), last]
-    last = f"last {show.at(one['last'])}, found {one['findings']}×"
+        last = f"{_who(one)}; {show.at(one['last'])}, {show.text(one['because'])}"
+        return [word(one["severity"]), one["id"], one["policy"], about, word(how), last]
+    last = f"{_who(one)}; last {show.at(one['last'])}, found {one['findings']}×"
     last += f"; {show.text(one['told'][-1])}" if one["told"] and one["phase"] == "open" else ""
     last += f"; {going}" if (going := recovery(show, one)) else ""
-    return [word(one["severity"]), one["id"], one["policy"], one["target"], word(one["phase"]), last]
+    return [word(one["severity"]), one["id"], one["policy"], about, word(how), last]
+
+
+def _who(one: Answer) -> str:
+    return f"{incident_words.who(one)} is on it" if one["acked"] is not None else "not acknowledged"
 
 
 def recovery(show: Show, one: Answer) -> str:
@@ -201,6 +209,10 @@ def _foot(show: Show, answer: Answer) -> Iterable[tuple[str, str]]:
         yield "silent", show.text(f"{source}: {say}")
     yield from intake_rows.lines(show, answer["intake"])
     yield from feed_rows.lines(show, answer["feeds"])
+    yield from notify_rows.lines(show, answer["notify"])
+    if pages := answer["pages"]:
+        wrong = [show.text(why) for why in pages["listens"].values() if why]
+        yield "pages", "; ".join(show.paint(one, "red") for one in wrong) or f"{pages['address']}   contain web"
     if answer["canary"]:
         yield "canary", _canary(show, answer["canary"])
     if early := {name: count for name, count in answer["evictions"].items() if count}:
@@ -249,8 +261,9 @@ def _named_answers(answer: Answer) -> Iterable[tuple[str, Answer]]:
 
 
 def _next(answer: Answer) -> list[str]:
-    incidents, mitigations = answer["incidents"]["items"], answer["mitigations"]["items"]
-    said = [f"contain why {incidents[0]['id']}"] if incidents else []
+    found, mitigations = answer["incidents"]["items"], answer["mitigations"]["items"]
+    fresh = [one["id"] for one in found if one["acked"] is None and not one["lead"]][:1]
+    said = [f"contain why {one['id']}" for one in found[:1]] + [f"contain ack {name}" for name in fresh]
     said += [f"contain confirm {one['id']}" for one in mitigations if one["confirm"]][:1]
     said += [f"contain undo {one['target']}" for one in mitigations[:1] if one["stage"] == "in_force"]
     return said + [f"contain resume {one['id']}" for one in answer["pauses"] if one["stage"] == "on"][:1]

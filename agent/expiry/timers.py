@@ -28,6 +28,10 @@ LONGEST: Final = 900
 """Seconds that `contain expire` may take in all."""
 MOST: Final = 100
 """Timers at once. Each run of `contain expire` has timers made for what is left, so that no end is without one for long."""
+STANDING: Final = "containment-expire.timer"
+"""The timer of an installed agent: twice a minute it ends what is over. An agent that is no root may have none made."""
+INSTALLED: Final = Path("/run/containment-agent/agent.undo")
+"""The capsules that it looks after."""
 BOOTED: Final = Path("/run/systemd/system")
 """There where systemd is PID 1 (sd_booted(3))."""
 _NEXT_START: Final = "by the agent (at its next start, if it is dead then)"
@@ -48,6 +52,8 @@ def refused(socket: Path) -> str:
     the capsules are. Nothing where all is well. One program that does nothing (true) is started to find out.
     """
     try:
+        if _stands(place_of(socket), _Orders()):
+            return ""
         if place_of(socket).exists():
             capsule.own(place_of(socket))
         _Orders().give("systemd-run", "--quiet", "--collect", "--wait", "true")
@@ -85,6 +91,8 @@ class Timers:
 
     def _keep(self, moments: Set[int], now: float, *, stop: bool) -> None:
         orders = _Orders()
+        if _stands(self._place, orders):
+            return
         there = self._running(orders) if self._there is None else self._there
         wanted = set(sorted(one for one in moments if one > now)[:MOST])
         for one in sorted(wanted - there):
@@ -104,6 +112,21 @@ class Timers:
         about = ["--description=End what is over, if the agent does not", f"--property=RuntimeMaxSec={LONGEST}"]
         command = [sys.executable, "-I", "-u", "-m", "agent", "expire", str(self._place)]  # -u: said while it is tried, not after
         orders.give("systemd-run", "--quiet", f"--unit={self._prefix}{moment}", *about, *when, *user, "--", *command)
+
+
+def _stands(place: Path, orders: _Orders) -> bool:
+    """Whether the installed timer looks after these capsules, so that none of our own is needed.
+
+    Raises:
+        CannotReach: it should, and somebody has stopped it.
+    """
+    owner = place.stat().st_uid if place.exists() else os.geteuid()
+    if not owner or place != INSTALLED:
+        return False
+    if orders.give("systemctl", "show", "--property=ActiveState", "--value", STANDING).strip() != "active":
+        mend = f"systemctl enable --now {STANDING}"
+        raise CannotReach(f"cannot have systemd end it if the agent is dead: {STANDING} is not active; {mend}")
+    return True
 
 
 class _Orders:

@@ -16,6 +16,7 @@ from typing import Any, Final
 from agent.action import CannotReach
 from agent.event import Catalogue
 from agent.grammar.config_feeds import STAND_IN, USUAL, FeedKeys, feeds
+from agent.grammar.config_hooks import HookKeys, hooks
 from agent.grammar.config_intake import intake
 from agent.grammar.config_keys import (
     ApprovalKeys,
@@ -30,11 +31,15 @@ from agent.grammar.config_keys import (
     SensorOptions,
     VaultKeys,
 )
+from agent.grammar.config_notify import notify
+from agent.grammar.config_pages import pages
 from agent.grammar.config_windows import windows
 from agent.grammar.located import LARGEST, Node, Place, Problem, Problems, did_you_mean, scan
 from agent.grammar.pick import Picked, Shelf, pick
 from agent.grammar.typed import read, record, values_of
 from agent.intake.settings import Settings
+from agent.notifying.routes import Routes
+from agent.pages.settings import Settings as Pages
 from agent.people.maintenance import Window
 from agent.policy import Limits, Mode, Rate
 from agent.schema import Address, spell
@@ -83,6 +88,11 @@ class Config:
     evidence: EvidenceKeys = field(default_factory=EvidenceKeys)
     maintenance: tuple[Window, ...] = ()
     intake: Settings | None = None
+    hooks: Mapping[str, HookKeys] = field(default_factory=dict)
+    pages: Pages | None = None
+    notifiers: Mapping[str, Any] = field(default_factory=dict)
+    """The channels to people, ready to be called."""
+    routes: Routes = field(default_factory=Routes)
     canary: timedelta = CANARY
     """How often a line of the agent's own goes the whole way; nothing where it is switched off."""
 
@@ -104,6 +114,7 @@ def read_config(
     sensors: Mapping[str, type[Any]],
     checks: Mapping[str, type[Any]],
     senders: Mapping[str, type[Any]] = MappingProxyType({}),
+    notifiers: Mapping[str, type[Any]] = MappingProxyType({}),
 ) -> Config:
     """The configuration in the text of a file called `name`; the others are the types that it may use, by name.
 
@@ -115,7 +126,7 @@ def read_config(
     found += [
         Problem(other.place, "a second document", "agent.yaml is a single one; take the --- away") for other in documents[1:]
     ]
-    config = _ConfigReader(root, found, sensors, checks, senders).read()
+    config = _ConfigReader(root, found, sensors, checks, senders, notifiers).read()
     if found or config is None:
         raise Problems([_without_password(one) for one in found])
     return config
@@ -124,7 +135,9 @@ def read_config(
 def with_lists(catalogue: Catalogue, config: Config) -> Catalogue:
     """The catalogue with the lists of agent.yaml, which policies name, and stand-ins for those that others keep."""
     fed = {name for name in (*USUAL, *config.feeds) if name not in config.lists}
-    return replace(catalogue, lists={**dict.fromkeys(sorted(fed), STAND_IN), **config.lists}, feeds=frozenset(fed))
+    named = {**dict.fromkeys(sorted(fed), STAND_IN), **config.lists}
+    known = replace(catalogue, checks=frozenset(config.checks), channels=frozenset(config.routes.channels))
+    return replace(known, lists=named, feeds=frozenset(fed))
 
 
 class _ConfigReader:
@@ -137,8 +150,9 @@ class _ConfigReader:
         sensors: Mapping[str, type[Any]],
         checks: Mapping[str, type[Any]],
         senders: Mapping[str, type[Any]],
+        notifiers: Mapping[str, type[Any]],
     ) -> None:
-        self.root, self.found, self.senders = root, found, senders
+        self.root, self.found, self.senders, self.notifiers = root, found, senders, notifiers
         self.sensor_shelf = Shelf("sensor type", "sensor", sensors, SensorOptions)
         self.check_shelf = Shelf("check type", "check", checks, CheckOptions)
 
@@ -150,6 +164,7 @@ class _ConfigReader:
             self.found.append(Problem(place, "a list called `never_touch` would protect nobody", hint))
         systems = given.get("systems")
         postgres = (systems.postgres or {}) if systems is not None else {}
+        told = notify(given.get("notify"), self.root, self.notifiers, self.found)
         made: dict[str, Any] = {
             "sensors": self._sensors(_readable(given.get("sensors"))),
             "checks": self._checks(_readable(given.get("checks")), postgres if "systems" not in given or systems else None),
@@ -160,6 +175,10 @@ class _ConfigReader:
             "limits": _limits(given.get("limits")),
             "canary": self._canary(given.get("canary")),
             "intake": intake(given.get("intake"), given.get("socket") or Config.socket, self.senders, self.found),
+            "pages": pages(given.get("pages")),
+            "notifiers": told.notifiers,
+            "routes": told.routes,
+            "hooks": hooks(given.get("hooks"), self.root, list(given.get("checks") or ()), self.found),
             "maintenance": windows(given.get("maintenance"), self.found),
         }
         if self.found:
@@ -231,7 +250,8 @@ class _ConfigReader:
 _EVERY: Final = timedelta(seconds=10)
 _TIMEOUT: Final = timedelta(seconds=3)
 _MADE: Final = frozenset(
-    {"sensors", "checks", "postgres", "vault", "docker", "limits", "canary", "maintenance", "intake", "feeds"}
+    {"sensors", "checks", "postgres", "vault", "docker", "limits", "canary", "hooks", "maintenance", "intake", "pages", "feeds"}
+    | {"notifiers", "routes"}
 )
 _PLAIN: Final = frozenset(one.name for one in fields(Config)) - _MADE
 

@@ -13,7 +13,10 @@ from annotated_types import Interval
 from pydantic import AfterValidator
 
 from agent.grammar.config_feeds import FeedKeys
+from agent.grammar.config_hooks import HookKeys
 from agent.grammar.config_intake import IntakeKeys
+from agent.grammar.config_notify import NotifyKeys
+from agent.grammar.config_pages import PagesKeys
 from agent.grammar.config_windows import MaintenanceKeys
 from agent.grammar.located import Node
 from agent.grammar.policy_keys import RateLine, ShareLine
@@ -217,6 +220,7 @@ class ConfigKeys:
     intake: Annotated[
         IntakeKeys | None, About("what other tools may hand in over HTTP, as in {senders: {prometheus: {alertmanager: {}, …}}}")
     ] = None
+    pages: Annotated[PagesKeys | None, About('web pages for people, as in {listen: "127.0.0.1:9444"}')] = None
     checks: Annotated[Mapping[str, Node] | None, About("what is asked, as in shop: {http: {url: …}, every: 10s}")] = None
     systems: Annotated[SystemKeys | None, About("outside systems that checks and actions need")] = None
     protected: Annotated[
@@ -231,7 +235,14 @@ class ConfigKeys:
         Mapping[str, MaintenanceKeys] | None,
         About('when policies only say what they would do, as in deploy: {days: [tue], from: "22:30", to: "23:30"}'),
     ] = None
+    notify: Annotated[
+        NotifyKeys | None, About("how people are told, as in {channels: {ops: {slack: {channel: C0123456789, token_file: …}}}}")
+    ] = None
     canary: Annotated[Node | None, About("prove so often that what is read reaches the kernel, as in 5m; off for never")] = None
+    hooks: Annotated[
+        Mapping[str, HookKeys] | None,
+        About("programs that policies may have run, as in {rollback-shop: {run: [/usr/local/sbin/rollback, shop]}}"),
+    ] = None
     services: Annotated[Node | None, Later(_SERVICES)] = None
 
     elsewhere: ClassVar[Mapping[str, str]] = {
@@ -245,6 +256,5 @@ class ConfigKeys:
         "postgres": "write systems: {postgres: {main: {dsn: …}}}",
         "vault": "write systems: {vault: {url: …, role_id: …, secret_id_file: …}}",
         "docker": "write systems: {docker: {}}",
-        "notify": "notifications are not supported yet",
         "pause": "for what comes round: maintenance; for once: contain pause --for 30m",
     }

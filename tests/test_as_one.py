@@ -1,0 +1,244 @@
+"""What people see as one, where its parts differ: severities, channels, acknowledgements, clocks and ends of each."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import timedelta
+from typing import Any
+
+import pytest
+
+from agent import gathering
+from agent.policy import Gathering, Policy
+from agent.notifying.routes import Escalation
+from agent.record import Record
+from agent.fold import fold
+from agent.state import KEPT
+from tests.stories import policy, shut
+from tests.telling import ROUTES, Telling
+
+HOUR = 3600.0
+TOGETHER = Gathering(by=("user",))
+
+
+def pol(name: str, severity: Any, least: int = 3, **more: Any) -> Policy:
+    return replace(policy(name, least=least, **more), severity=severity)
+
+
+def heard(story: Telling, channel: str) -> list[tuple[str, str]]:
+    return [(notice.incident, notice.what) for notice, to in story.told if channel in to]
+
+
+# Who is on it -----------------------------------------------------------------------------------------------------------
+
+
+def test_when_one_of_them_comes_again_after_all_was_over_nobody_is_on_it_any_more() -> None:
+    story = Telling(pol("guessing", "P1", then=[shut("10m")]))
+    story.logins(3)
+    story.logins(3, "203.0.113.8")
+    story.ask("acknowledge", what="INC-1")
+    story.live(HOUR, 30)
+    assert story.last.what == "resolved"
+
+    story.logins(3, "203.0.113.8")
+    story.live(60)
+
+    assert story.last.what == "reopened"
+    assert "Not acknowledged." in story.last.headline
+    story.live(2 * HOUR, 30)
+    assert "escalated" in story.whats
+
+
+def test_while_another_of_them_goes_on_somebody_stays_on_it_when_one_comes_again() -> None:
+    story = Telling(pol("guessing", "P1", then=[shut("10m")]))
+    story.logins(3)
+    story.ask("acknowledge", what="INC-1")
+    story.live(500, 10)
+    story.logins(3, "203.0.113.8")
+    story.live(300, 10)
+    story.logins(3)
+
+    lead = story.agent.state.incidents["INC-1"]
+    assert lead.acked_by
+
+
+def test_who_was_on_something_minor_is_not_on_the_worse_one_that_joins_it() -> None:
+    story = Telling(pol("minor", "P3", gathering=TOGETHER), pol("worse", "P0", least=6, gathering=TOGETHER))
+    story.logins(3)
+    story.ask("acknowledge", what="INC-1")
+
+    story.logins(3)
+    story.live(400)
+
+    assert story.told[0][0].severity == "P0"
+    assert story.told[0][1] == ["phone", "chat"]
+    assert "Not acknowledged." in story.told[0][0].headline
+    assert "escalated" in story.whats
+
+
+# How bad it is ----------------------------------------------------------------------------------------------------------
+
+
+def test_a_person_says_how_bad_all_of_them_are() -> None:
+    story = Telling(pol("guessing", "P1"))
+    story.logins(3)
+    story.logins(3, "203.0.113.8")
+
+    answer = story.ask("severity", what="INC-1", severity="P2", why="our own scanner")
+
+    seen = gathering.picture(story.agent.state, "INC-1")
+    assert answer["result"] == "changed"
+    assert seen is not None
+    assert seen.severity == "P2"
+    assert story.ask("severity", what="INC-2", severity="P2", why="x")["result"] == "nothing"
+
+
+# Whom it wakes ----------------------------------------------------------------------------------------------------------
+
+
+def test_a_lead_of_which_nobody_is_told_does_not_swallow_the_worse_one_that_joins_it() -> None:
+    story = Telling(pol("minor", "P3", gathering=TOGETHER, notify=()), pol("worse", "P0", least=6, gathering=TOGETHER))
+
+    story.logins(6)
+    story.live(60)
+
+    assert heard(story, "phone")[:1] == [("INC-1", "opened")]
+
+
+def test_a_dry_run_does_not_swallow_the_real_one_that_joins_it() -> None:
+    dry = pol("dry", "P1", gathering=TOGETHER, mode="dry_run")
+    story = Telling(dry, pol("real", "P1", least=6, gathering=TOGETHER))
+
+    story.logins(6)
+    story.live(60)
+
+    assert heard(story, "phone")[:1] == [("INC-1", "opened")]
+    assert not story.last.dry
+
+
+@pytest.mark.parametrize("way", ["off", "gone"])
+def test_a_policy_in_dry_run_that_is_switched_off_or_removed_wakes_nobody(way: str) -> None:
+    story = Telling(pol("guessing", "P1"), mode="dry_run")
+    story.logins(3)
+    story.live(400)
+    before = list(story.whats)
+
+    if way == "off":
+        story.ask("mode", policy="guessing", mode="off", why="too loud")
+    else:
+        story.agent.policies = {}
+    story.live(600)
+
+    assert before == ["opened"]
+    assert story.whats == ["opened"]
+
+
+# Strangers --------------------------------------------------------------------------------------------------------------
+
+
+def test_an_attack_that_is_told_with_an_outage_is_not_told_in_public_by_itself() -> None:
+    outage = pol("outage", "P2", gathering=replace(TOGETHER, about="availability"))
+    story = Telling(outage, pol("attack", "P0", least=6, gathering=replace(TOGETHER, about="security")))
+
+    story.logins(6)
+    story.live(60)
+
+    assert heard(story, "phone")
+    assert heard(story, "page") == []
+
+
+def test_a_policys_own_step_that_names_a_public_channel_publishes_nothing() -> None:
+    steps = (Escalation(timedelta(minutes=5), to=("page", "boss")),)
+    story = Telling(pol("attack", "P1", gathering=Gathering("security"), escalate=steps))
+
+    story.logins(3)
+    story.live(400)
+
+    assert heard(story, "boss")
+    assert heard(story, "page") == []
+
+
+def test_what_strangers_were_told_of_comes_to_its_end_there_when_it_is_merged() -> None:
+    outage = pol("outage", "P1", gathering=Gathering("availability", alone=True))
+    story = Telling(outage, pol("attack", "P1", least=6, gathering=Gathering("security", alone=True)))
+    story.logins(6)
+    story.live(60)
+
+    story.ask("merge", what="INC-1", into="INC-2", why="the same")
+    story.live(60)
+
+    assert heard(story, "page") == [("INC-1", "opened"), ("INC-1", "closed")]
+
+
+# Merged -----------------------------------------------------------------------------------------------------------------
+
+
+def test_what_comes_after_two_merges_comes_with_the_last_one() -> None:
+    story = Telling(pol("a", "P2"), pol("b", "P2", least=5), pol("c", "P2", least=7))
+    story.logins(7)
+    story.ask("merge", what="INC-1", into="INC-2", why="the same")
+    story.ask("merge", what="INC-2", into="INC-3", why="the same")
+
+    story.logins(3, "203.0.113.8")
+
+    one = story.agent.state.incident_for("a", "203.0.113.8")
+    assert one is not None
+    assert one.lead == "INC-3"
+
+
+def test_a_note_and_the_clock_of_a_law_outlive_a_merge() -> None:
+    story = Telling(
+        pol("breach", "P2", then=[shut("30d")], gathering=Gathering("data", alone=True, regimes=("gdpr",))),
+        pol("other", "P2", least=5, then=[shut("30d")], gathering=Gathering(alone=True)),
+    )
+    story.logins(5)
+    story.live(60)
+    story.ask("note", what="INC-1", text="the customers table")
+    story.ask("merge", what="INC-1", into="INC-2", why="the same")
+
+    story.live(40 * HOUR, 300)
+
+    told = [notice.news for notice, _ in story.told if notice.incident == "INC-2"]
+    assert any("customers table" in one for one in told)
+    assert any("GDPR notification is due" in one for one in told)
+
+
+# The agent's own ----------------------------------------------------------------------------------------------------------
+
+
+def test_an_old_bug_is_not_told_again_when_its_incident_is_forgotten() -> None:
+    story = Telling(pol("guessing", "P2"))
+    fold(story.agent.state, Record("bug", {"error": "a bug"}), story.now)
+    story.live(10)
+    story.live(HOUR, 60)
+    (one,) = [one for one in story.agent.state.incidents.values() if one.policy == "agent.bug"]
+    story.ask("close", what=one.id, why="mended")
+    for number in range(4 * KEPT + 10):
+        story.agent.state.ended.append(f"M-{number}")
+    for number in range(4 * KEPT + 10):
+        fold(story.agent.state, Record("phase", {"phase": "resolved"}, "INC-none"), story.now)
+    story.agent.state.incidents.pop(one.id)
+    story.agent.state.incident_of.pop((one.policy, one.target), None)
+
+    story.live(60)
+
+    assert not [one for one in story.agent.state.incidents.values() if one.policy == "agent.bug"]
+
+
+def test_one_at_which_the_agent_stumbles_holds_up_no_other() -> None:
+    story = Telling(pol("a", "P2", gathering=Gathering(alone=True)))
+    looks = story.agent.looks
+    for name in ("INC-1", "INC-2", "INC-3"):
+        looks.want(name, story.now)
+
+    seen = []
+    for name in looks.due(story.now):
+        seen.append(name)
+        break  # a bug
+
+    assert seen == ["INC-1"]
+    assert list(looks.due(story.now)) == ["INC-2", "INC-3"]
+
+
+def test_routes_are_the_ones_of_these_stories() -> None:
+    assert ROUTES.by["P1"] == ("phone", "chat", "page")
