@@ -10,11 +10,11 @@ WORKERS := -n logical --maxprocesses 4 --dist loadfile
 
 RUN_PACKAGES := nftables iproute2
 DEMO_PACKAGES := $(RUN_PACKAGES) openssh-server openssh-client nginx-light wrk
-TEST_PACKAGES := $(DEMO_PACKAGES) apache2-bin busybox-static crowdsec dbus docker.io dovecot-imapd dovecot-pop3d fail2ban iptables openssl \
-  postfix postgresql prometheus-alertmanager sudo systemd-container systemd-journal-remote tcc
+TEST_PACKAGES := $(DEMO_PACKAGES) apache2-bin busybox-static chromium chromium-driver crowdsec dbus docker.io dovecot-imapd dovecot-pop3d fail2ban iptables openssl \
+  polkitd postfix postgresql prometheus-alertmanager sudo systemd-container systemd-journal-remote tcc
 BENCH_PACKAGES := $(DEMO_PACKAGES) fail2ban python3-pyinotify sshguard
 
-.PHONY: setup run demo test check bench chaos rotation lock clean
+.PHONY: setup run demo test check bench chaos rotation lock clean install uninstall deb
 setup: $(READY)
 
 $(READY): pyproject.toml requirements.lock requirements-dev.lock
@@ -60,6 +60,18 @@ chaos: $(READY) ## every fault under every action, then an hour of all of them a
 rotation: $(READY) ## an hour of rotations and kill -9 at 10,000 lines/s: every line once; make rotation ARGS="--minutes 5"
 	@.ci/packages $(RUN_PACKAGES)
 	@$(VENV)/bin/python -m tests.chaos.rotation $(ARGS)
+
+PREFIX ?= /usr/local
+DESTDIR ?=
+install: $(READY) ## this tree as a service of this host, in dry run; again for an upgrade. The .deb of make deb does the same
+	$(VENV)/bin/python systemd/package/stage.py "$(DESTDIR)/" --prefix $(PREFIX) --keep-policies $(ARGS)
+	@test -n "$(DESTDIR)" || $(PREFIX)/lib/containment-agent/setup either
+
+uninstall: ## stop and remove it; PURGE=1 takes configuration, evidence and the user, too
+	@systemd/package/uninstall.sh "$(DESTDIR)" $(PREFIX) $(PURGE)
+
+deb: $(READY) ## a Debian package for the release that this runs on, in dist/
+	@$(VENV)/bin/python systemd/package/deb.py $(ARGS)
 
 lock: ## rewrite the hashed requirement locks from pyproject.toml
 	$(VENV)/bin/uv pip compile --quiet --upgrade --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-annotate --no-header \

@@ -26,8 +26,8 @@ _CAPABILITIES: Final = (
     (2, "files", "without CAP_DAC_READ_SEARCH logs and watched files that only root reads are not seen", "extra-logs"),
 )
 _ROOT: Final = (
-    "as no root it cannot stop_service, freeze_service, isolate_service, isolate_container, lock_user, run_hook and stop_writes strength=fence; "
-    "restart_service needs service-control.conf"
+    "as no root it cannot stop_service, freeze_service, isolate_service, isolate_container, lock_user, run_hook and "
+    "stop_writes strength=fence; restart_service needs service-control.conf"
 )
 
 
