@@ -122,7 +122,7 @@ def _finding(state: State, record: Record, ts: float) -> None:
     if body["later"]:
         _remember(state, "put_off", record.incident, found)
     if known:
-        state.incidents[known.id] = known.found_again(ts, body["because"])
+        fold_incident.again(state, known, ts, body["because"])
         return
     fold_incident.opened(state, record, ts)
     state.last_incident = max(state.last_incident, _number(record.incident))

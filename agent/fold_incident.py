@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Final
 
 from agent.incident import Incident
@@ -11,6 +11,8 @@ from agent.state import KEPT, REMEMBERED, State
 
 URGENT: Final = ("P0", "P1")
 """Severities that only people close."""
+_OWN: Final = "agent."
+"""How the names of what stands in a policy's place begin (notifying/own.py): there are a handful, with few targets."""
 
 
 def opened(state: State, record: Record, ts: float) -> None:
@@ -24,7 +26,31 @@ def opened(state: State, record: Record, ts: float) -> None:
     if one.group:
         _lead(state, one.group, one.lead or one.id)
     if one.lead:
+        _worse(state, one)
         _join(state, one)
+
+
+def _worse(state: State, one: Incident) -> None:
+    """Who is on something minor has not said to be on something worse that another policy finds."""
+    lead = state.incidents.get(one.lead)
+    if lead and one.severity < lead.severity and one.policy != lead.policy:
+        state.incidents[lead.id] = lead._replace(acked=None, acked_by="")
+
+
+def again(state: State, one: Incident, ts: float, because: str) -> None:
+    """Its finding came once more. Who was on it may be asleep, where all that is told with it was over; else they still are."""
+    lead = state.incidents.get(one.lead, one)
+    went_on = one.over and any(not each.over for each in _together(state, lead))
+    fresh = one.found_again(ts, because)
+    state.incidents[one.id] = fresh._replace(acked=one.acked, acked_by=one.acked_by) if went_on else fresh
+    if one.over and not went_on and lead.id != one.id:
+        state.incidents[lead.id] = lead._replace(acked=None, acked_by="")
+
+
+def _together(state: State, lead: Incident) -> Iterator[Incident]:
+    """The lead, and those that are told with it, the latest first."""
+    yield lead
+    yield from (one for name in reversed(state.gathered.get(lead.id, ())) if (one := state.incidents.get(name)))
 
 
 def _lead(state: State, group: str, lead: str) -> None:
@@ -83,8 +109,13 @@ ACTS: Final[Mapping[str, Callable[[Incident, Record, float], Incident]]] = {
 
 def act(state: State, record: Record, ts: float) -> None:
     """Somebody said so."""
-    if one := state.incidents.get(record.incident):
-        state.incidents[one.id] = ACTS[record.kind](one, record, ts)
+    if (one := state.incidents.get(record.incident)) is None:
+        return
+    state.incidents[one.id] = ACTS[record.kind](one, record, ts)
+    if record.kind == "severity":
+        for name in state.gathered.get(one.id, ()):
+            if member := state.incidents.get(name):
+                state.incidents[name] = _severity(member, record, ts)
 
 
 def merged(state: State, record: Record, _: float) -> None:
@@ -115,6 +146,9 @@ def forget(state: State, oldest: str) -> None:
     """Forget one that ended long ago, unless somebody still has to close it, or others are told with it."""
     one = state.incidents.get(oldest)
     if one is None or not one.over:
+        return
+    if one.policy.startswith(_OWN) and state.incident_of.get((one.policy, one.target)) == one.id:
+        state.ended.append(oldest)  # else what it was about would be news again
         return
     waits = one.phase != "closed" and one.severity in URGENT and not one.lead
     if (waits or state.gathered.get(oldest) or state.clocks.running(oldest)) and len(state.ended) < 4 * KEPT:

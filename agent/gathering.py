@@ -129,12 +129,12 @@ def _group(policy: Policy, event: Event) -> str:
 def _lead(turn: Turn, policy: Policy, group: str) -> str:
     """The lead that a new incident is told with; empty where it is one itself."""
     state, window = turn.agent.state, policy.gathering.window.total_seconds()
-    if (one := state.incidents.get(state.leads.get(group, ""))) and group and _takes(state, one, turn.now, window):
+    if group and (one := lead_of(state, state.leads.get(group, ""))) and _takes(state, one, turn.now, window):
         return one.id
     for other in turn.agent.policies.values():
         if policy.name in other.gathering.inhibits:
-            one = state.incidents.get(state.leads.get(other.name, ""))
-            if one and not one.lead and not _over(state, one):
+            one = lead_of(state, state.leads.get(other.name, ""))
+            if one and not _over(state, one):
                 return one.id
     return ""
 

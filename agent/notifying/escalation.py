@@ -46,13 +46,18 @@ def steps(agent: Agent, seen: Picture, told: Told) -> list[Step]:
 
 
 def _ordered(agent: Agent, seen: Picture, told: Told) -> Iterator[Step]:
-    policy, routes = agent.policies.get(seen.lead.policy), agent.settings.routes
-    own = policy.escalate if policy else None
-    for one in own if own is not None else routes.escalation.get(seen.severity, ()):
-        after = one.after.total_seconds()
-        words = "nobody has acknowledged it" if one.while_ == "unacknowledged" else "it still goes on"
-        to = one.to or private(agent)
-        yield Step(f"{after:g} {one.while_}", told.since + after, one.while_, to, f"{words} after {took(after)}")
+    routes, found = agent.settings.routes, dict[tuple[float, str], Step]()
+    for name in dict.fromkeys(one.policy for one in seen.all):
+        policy = agent.policies.get(name)
+        own = policy.escalate if policy else None
+        for one in own if own is not None else routes.escalation.get(seen.severity, ()):
+            after = one.after.total_seconds()
+            words = "nobody has acknowledged it" if one.while_ == "unacknowledged" else "it still goes on"
+            before = found.get((after, one.while_))  # of another policy that is told as one with it
+            to = tuple(dict.fromkeys((*(before.to if before else ()), *(one.to or private(agent)))))
+            step = Step(f"{after:g} {one.while_}", told.since + after, one.while_, to, f"{words} after {took(after)}")
+            found[after, one.while_] = step
+    yield from found.values()
 
 
 def _promised(agent: Agent, seen: Picture, told: Told) -> Step:

@@ -1,4 +1,4 @@
-"""Who is told of an incident: the channels of its policy, else those of its severity. Pure.
+"""Who is told of an incident: the channels of its policies, else those of its severity. Pure.
 
 Channels that strangers read hear of P0 and P1 alone; of what is about a service that is not there by itself, where a route or
 policy names the channel; of an attack or a breach only after a person's `contain incidents publish`.
@@ -39,31 +39,45 @@ class Way(NamedTuple):
 
 
 def dry(agent: Agent, seen: Picture) -> bool:
-    """Whether nothing is really done about any of it: each policy is in dry run, and would do something otherwise."""
+    """Whether nothing is really done about any of it: each policy is in dry run, or off, and would do something otherwise."""
     return all(_dry(agent, agent.policies.get(name)) for name in {one.policy for one in seen.all})
 
 
 def _dry(agent: Agent, policy: Policy | None) -> bool:
-    return policy is not None and bool(policy.then) and agent.mode(policy) == "dry_run"
+    return policy is not None and bool(policy.then) and agent.mode(policy) != "enforce"
 
 
 def way(agent: Agent, seen: Picture, told: Told) -> Way:
-    """Who is told of it as it is now."""
-    routes, lead = agent.settings.routes, seen.lead
-    policy = agent.policies.get(lead.policy)
-    named = policy.notify if policy else None
-    once = dry(agent, seen)
-    severity: Severity = "P3" if once and "P3" in routes.by else seen.severity
-    names, daily = (named, False) if named is not None else _routed(agent, severity)
-    if named == ():
-        return Way(once=once)
-    known = [routes.channels[name] for name in names if name in routes.channels]
+    """Who is told of it as it is now: whoever is for any of those that are told as one."""
+    channels, once = agent.settings.routes.channels, dry(agent, seen)
+    names, daily = _names(agent, seen, once=once)
+    known = [channels[name] for name in names if name in channels]
     public = [one.name for one in known if one.public]
     if told.published:
-        public = [one.name for one in routes.channels.values() if one.public]
-    if once or seen.severity not in URGENT or not (told.published or lead.about == "availability"):
-        public = [name for name in public if name in told.to]  # whoever was told of it is told of its end
-    return Way(tuple(one.name for one in known if not one.public), tuple(public), once or daily, daily)
+        public = [one.name for one in channels.values() if one.public]
+    harmless = told.published or all(one.about == "availability" for one in seen.all)
+    if once or not names or seen.severity not in URGENT or not harmless:
+        public = []
+    public += strangers(agent, told)  # whoever was told of it is told of its end
+    return Way(tuple(one.name for one in known if not one.public), tuple(dict.fromkeys(public)), once or daily, daily)
+
+
+def strangers(agent: Agent, told: Told) -> list[str]:
+    """The channels that strangers read and that were told of it."""
+    channels = agent.settings.routes.channels
+    return [name for name in told.to if name in channels and channels[name].public]
+
+
+def _names(agent: Agent, seen: Picture, *, once: bool) -> tuple[tuple[str, ...], bool]:
+    """The usual channels, and whether they get a daily list instead. A policy that tells nobody does not speak for others."""
+    severity: Severity = "P3" if once and "P3" in agent.settings.routes.by else seen.severity
+    names, daily = list[str](), True
+    for name in dict.fromkeys(one.policy for one in seen.all):
+        policy = agent.policies.get(name)
+        named, listed = _routed(agent, severity) if policy is None or policy.notify is None else (policy.notify, False)
+        names += named
+        daily = daily and (listed or named == ())
+    return tuple(dict.fromkeys(names)), daily and bool(names)
 
 
 def _routed(agent: Agent, severity: Severity) -> tuple[tuple[str, ...], bool]:
@@ -84,7 +98,7 @@ def private(agent: Agent) -> tuple[str, ...]:
 def recipients(agent: Agent, usual: Way, told: Told, what: str, more: Iterable[str] = ()) -> list[str]:
     """Who is told of one notice; nobody twice."""
     channels = agent.settings.routes.channels
-    names = [*usual.to, *more]
+    names = [*usual.to, *(name for name in more if name in channels and not channels[name].public)]
     if what in _PUBLIC:
         names += usual.public
     if what in _TO_ALL:

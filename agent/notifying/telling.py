@@ -20,7 +20,7 @@ from agent.notifying import daily, escalation, own, regimes
 from agent.notifying.compose import LOOKED_AT, Saying, clock, compose, mitigations, took
 from agent.notifying.escalation import LATE
 from agent.notifying.notice import What
-from agent.notifying.recipients import URGENT, Way, dry, recipients, way
+from agent.notifying.recipients import URGENT, Way, dry, recipients, strangers, way
 from agent.notifying.tellings import News, Told
 from agent.people.consent import name_of
 from agent.policy import ROUND, Severity
@@ -161,20 +161,22 @@ def _news(turn: Turn, seen: Picture, usual: Way) -> tuple[list[News], float]:
     if not told.number:
         return _first(turn, seen, usual)
     if told.once:
-        woken = not usual.once and seen.phase not in _OVER
+        known = seen.severity < told.severity or any(one.policy in turn.agent.policies for one in seen.all)
+        woken = known and not usual.once and seen.phase not in _OVER  # a policy that is gone is no longer in dry run, either
         return ([News("opened", "it is no longer a dry run, or more severe than it was")] if woken else []), _NEVER
     again = told.phase in _OVER and seen.phase not in _OVER
     if again and turn.now < (until := seen.lead.last + AT_IT) and _at_it(turn, seen):
         return [], until
     at_once = [*_phase(seen, told, turn.now), *_people(seen, told), *_asked(turn, seen, told)]
-    calm = [one for one in told.news if one.what != "noted"]
-    if told.news and (at_once or calm or turn.now >= told.last + NOTES):
-        at_once += told.news
+    waits = [*told.news, *(news for one in seen.members for news in turn.agent.state.tellings.of(one.id).news)]
+    calm = [one for one in waits if one.what != "noted"]
+    if waits and (at_once or calm or turn.now >= told.last + NOTES):
+        at_once += waits
     if at_once:
         return at_once, _NEVER
     later = _later(turn, seen, told)
     due = [News("changed", say) for at, say in later if at <= turn.now][:1]
-    return due, min([at for at, _ in later if at > turn.now] + ([told.last + NOTES] if told.news else []), default=_NEVER)
+    return due, min([at for at, _ in later if at > turn.now] + ([told.last + NOTES] if waits else []), default=_NEVER)
 
 
 def _first(turn: Turn, seen: Picture, usual: Way) -> tuple[list[News], float]:
@@ -320,8 +322,8 @@ def _merged(turn: Turn, name: str, seen: Picture) -> None:
     if not told.number or told.phase in _OVER or told.once or not told.to:
         return
     alone = Picture(one, (), "closed", one.severity, (one.target,), 1, one.contained, turn.now)
-    say = f"it is the same as {seen.lead.id}, and is told with that from here on"
+    say = "; ".join((f"it is the same as {seen.lead.id}, and is told with that from here on", *(one.say for one in told.news)))
     made = compose(agent, alone, f"{name}/{told.number + 1}", turn.now, Saying("closed", say))
     made = made._replace(headline=f"{one.severity} {one.policy}: {name} is told with {seen.lead.id} from here on.", need=())
-    to = recipients(agent, Way(), told, "closed")
+    to = recipients(agent, Way(public=tuple(strangers(agent, told))), told, "closed")
     turn.note("notice", {"notice": made._asdict(), "to": to, "told": {"since": told.since}}, incident=name)

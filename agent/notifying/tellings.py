@@ -7,7 +7,7 @@ matter of having been there when it changed: an agent that comes up after an hou
 from __future__ import annotations
 
 import heapq
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any, ClassVar, Final, NamedTuple
 
 from agent.record import Record
@@ -81,7 +81,8 @@ class Tellings:
         if record.kind == "bug":
             self.bug, self.bugs = (ts, visible(record.body["error"], _LONGEST)), self.bugs + 1
         elif record.kind == "notice":
-            self._told(record, ts)
+            if record.incident:  # else it is a test
+                self._told(record, ts)
         elif record.incident and (news := said(record)) is not None:
             known = self.of(record.incident).hears(news)
             if record.kind == "escalated":
@@ -189,15 +190,13 @@ class Looks:
             self._at[name] = at
             heapq.heappush(self._heap, (at, name))
 
-    def due(self, now: float) -> list[str]:
-        """Those to be looked at now; each is wanted once."""
-        found = []
+    def due(self, now: float) -> Iterator[str]:
+        """Those to be looked at now; each is wanted once. One at a time: a bug at one leaves the others to the next turn."""
         while self._heap and self._heap[0][0] <= now:
             at, name = heapq.heappop(self._heap)
             if self._at.get(name) == at:
                 del self._at[name]
-                found.append(name)
-        return found
+                yield name
 
     @property
     def next(self) -> float:

@@ -82,14 +82,14 @@ def note(turn: Turn, message: Asked) -> None:
 
 
 def severity(turn: Turn, message: Asked) -> None:
-    """How bad it really is; policies keep their own for the next time."""
+    """How bad it really is, with all that is told with it; policies keep their own for the next time."""
     if (seen := _found(turn, message)) is None:
         return
     now = message.body["severity"]
-    if seen.lead.severity == now:
+    if seen.severity == now:
         _nothing(turn, message, f"{seen.lead.id} is {now} already")
         return
-    body = {"actor": message.actor, "severity": now, "was": seen.lead.severity, "because": message.body["why"]}
+    body = {"actor": message.actor, "severity": now, "was": seen.severity, "because": message.body["why"]}
     turn.note("severity", body, incident=seen.lead.id)
     _done(turn, message, seen, "changed", severity=now)
 

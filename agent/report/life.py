@@ -30,7 +30,7 @@ class Life:
             case "finding":
                 known = state.incidents.get(name)
                 if known:
-                    state.incidents[name] = known.found_again(at, str(body["because"]))
+                    fold_incident.again(state, known, at, str(body["because"]))
                 else:
                     fold_incident.opened(state, record, at)
             case "in_force" | "done" if body.get("contains") and name in state.incidents:
