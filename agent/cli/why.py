@@ -80,7 +80,8 @@ def _people(one: Mapping[str, Any]) -> Iterable[list[Cell]]:
     elif one["acked"] is not None:
         yield ["", "", "", At(one["acked"]), f"acknowledged by {one['acked_by']}"]
     for due in one["clocks"]:
-        say = "was given" if due["done"] else f"is due; when it is given: contain incidents notified {one['id']} {due['regime']}"
+        mend = f"contain incidents notified {one['id']} {due['regime']} --why …"
+        say = "was given" if due["done"] else f"is due; when it is given: {mend}"
         yield ["", "", "", At(due["since"] if due["done"] else due["until"]), f"{due['regime'].upper()} {due['what']} {say}"]
     if one["runbook"]:
         yield ["", "", "", "", f"runbook: {one['runbook']}"]

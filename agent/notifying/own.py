@@ -36,7 +36,7 @@ def come_round(turn: Turn) -> None:
     for mishap in state.mishaps.all:
         if _fresh(turn, MISHAP, mishap.kind, mishap.at):
             mend = f"; {mishap.mend}" if mishap.mend else ""
-            _find(turn, MISHAP, mishap.kind, f"{mishap.say}{mend}; when it is seen to: contain evidence accept")
+            _find(turn, MISHAP, mishap.kind, f"{mishap.say}{mend}; when it is seen to: contain evidence accept --why …")
     _end(turn)
 
 

@@ -75,7 +75,8 @@ def _begun(one: Clock, due: Due) -> float:
 def _remind(turn: Turn, one: Clock, due: Due, step: str) -> None:
     left = due.due - turn.now
     when = f"is due {clock(due.due)}, in {took(left)}" if left > 0 else f"was due {clock(due.due)}, {took(-left)} ago"
-    because = f"{one.regime.upper()} {due.what} {when}; when it is given: contain incidents notified {one.incident} {one.regime}"
+    mend = f"contain incidents notified {one.incident} {one.regime} --why …"
+    because = f"{one.regime.upper()} {due.what} {when}; when it is given: {mend}"
     urgent = due.due - turn.now <= 0.2 * (due.due - _begun(one, due)) + 1
     turn.note("reminded", {"regime": one.regime, "step": step, "because": because, "urgent": urgent}, incident=one.incident)
 
@@ -120,7 +121,8 @@ def publish(turn: Turn, message: Asked) -> None:
     elif turn.agent.state.tellings.of(seen.lead.id).published:
         _reply(turn, message, "nothing", because=f"{seen.lead.id} is told in public already")
     elif seen.severity not in ("P0", "P1"):
-        because = f"{seen.lead.id} is {seen.severity}, and only P0 and P1 are told in public; first: contain incidents severity"
+        mend = f"contain incidents severity {seen.lead.id} P1 --why …"
+        because = f"{seen.lead.id} is {seen.severity}, and only P0 and P1 are told in public; first: {mend}"
         _reply(turn, message, "refused", because=because)
     else:
         turn.note("published", {"actor": message.actor, "because": message.body["why"]}, incident=seen.lead.id)

@@ -101,7 +101,7 @@ def merge(turn: Turn, message: Asked) -> None:
     if seen.lead.id == into.lead.id:
         _nothing(turn, message, f"{message.body['what']} and {message.body['into']} are one already")
     elif into.lead.phase == "closed":
-        _refused(turn, message, f"{into.lead.id} is closed; first: contain incidents reopen {into.lead.id}")
+        _refused(turn, message, f"{into.lead.id} is closed; first: contain incidents reopen {into.lead.id} --why …")
     else:
         body = {"actor": message.actor, "into": into.lead.id, "because": message.body["why"]}
         turn.note("merged", body, incident=seen.lead.id)

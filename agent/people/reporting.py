@@ -185,7 +185,7 @@ def unfinished(turn: Turn, one: Incident) -> str:
     if held := [each.id for each in active(turn, one)]:
         return f"{', '.join(held[:5])}{' and more' if len(held) > 5 else ''} still hold; first: contain undo {one.id}"
     if waiting := turn.agent.state.approvals.for_incident(one.id):
-        return f"{waiting[0].id} waits for a person; first: contain deny {waiting[0].id}"
+        return f"{waiting[0].id} waits for a person; first: contain deny {waiting[0].id} --why …"
     if release.held_open(turn.agent, one.id):
         return f"it is being let go step by step; contain undo {one.id} ends that"
     if (one.policy, one.target) in turn.agent.running:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import html
 import re
 import socket
+import subprocess
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -18,6 +19,7 @@ title: Password guessing on SSH from one address
 severity: P2
 owner: sre
 runbook: https://wiki.example.com/ssh?a=1&b=%3Cb%3E
+incident: {group: alone}
 when:
   event: auth.ssh.failure
   by: src.ip
@@ -158,6 +160,8 @@ class Paged:
 
     def __exit__(self, *_: object) -> None:
         self.agent.__exit__()
+        for table in ("containment", "containment_host"):  # a living agent would put them back
+            subprocess.run(["nft", "delete", "table", "inet", table], check=False, capture_output=True, timeout=10)
 
     def surfer(self) -> Surfer:
         """A browser that is not logged in."""
