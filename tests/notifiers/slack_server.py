@@ -75,6 +75,7 @@ class SlackServer:
         self.says: list[str] = []
         """Errors that the next writing calls are answered with, one after the other."""
         self.page = 1000
+        self.epoch = _EPOCH
         self._numbers = count(1)
         self.http = StandIn(self._answer, lambda asked: not asked.path.startswith("/api/conversations."), tls)
 
@@ -102,7 +103,7 @@ class SlackServer:
             self.messages.append(Message(self._ts(), {"text": f"chatter {one}"}))
 
     def _ts(self) -> str:
-        return f"{_EPOCH + next(self._numbers)}.000100"
+        return f"{self.epoch + next(self._numbers)}.000100"
 
     # Calls --------------------------------------------------------------------------------------------------------------------
 
