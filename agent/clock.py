@@ -98,7 +98,7 @@ def _found(found: Mapping[str, Mapping[str, Any]], by: float) -> dict[str, Any]:
 
 
 def _incidents(incidents: Mapping[str, Incident], by: float) -> dict[str, Incident]:
-    times = ("opened", "last", "contained", "resolved", "acked", "closed", "began", "joined_at")
+    times = ("opened", "last", "contained", "resolved", "acked", "closed", "began", "joined_at", "anew")
     return {key: _moved(one, by, *times) for key, one in incidents.items()}
 
 

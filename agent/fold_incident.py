@@ -44,7 +44,7 @@ def again(state: State, one: Incident, ts: float, because: str) -> None:
     fresh = one.found_again(ts, because)
     state.incidents[one.id] = fresh._replace(acked=one.acked, acked_by=one.acked_by) if went_on else fresh
     if one.over and not went_on and lead.id != one.id:
-        state.incidents[lead.id] = lead._replace(acked=None, acked_by="")
+        state.incidents[lead.id] = lead._replace(acked=None, acked_by="", anew=ts)
 
 
 def _together(state: State, lead: Incident) -> Iterator[Incident]:
@@ -62,9 +62,14 @@ def _lead(state: State, group: str, lead: str) -> None:
 
 
 def _join(state: State, one: Incident) -> None:
-    """It is told with its lead from here on, which is as severe as the worst of them."""
+    """It is told with its lead from here on, which is as severe as the worst of them.
+
+    Where a person has said how bad that is, one more of the same policy that is no worse than those they knew changes nothing.
+    """
     state.gathered.setdefault(one.lead, []).append(one.id)
     if lead := state.incidents.get(one.lead):
+        if lead.graded and one.policy == lead.policy and one.severity >= lead.graded:
+            one = state.incidents[one.id] = one._replace(severity=lead.severity)
         worst = min(lead.severity, one.severity)
         state.incidents[lead.id] = lead._replace(joined=lead.joined + 1 + one.joined, joined_at=one.opened, severity=worst)
 
@@ -76,7 +81,7 @@ def phase(state: State, record: Record, ts: float) -> bool:
         return False
     moved = one.moved(record.body["phase"], ts)
     if record.body["phase"] == "open" and one.over:
-        moved = one.reopened()
+        moved = one.reopened(ts)
     state.incidents[one.id] = moved._replace(false=bool(record.body.get("false"))) if moved.phase == "closed" else moved
     if moved.phase == "closed":
         for name in state.gathered.get(one.id, ()):
@@ -96,7 +101,8 @@ def _assigned(one: Incident, record: Record, ts: float) -> Incident:
 
 
 def _severity(one: Incident, record: Record, _: float) -> Incident:
-    return one._replace(severity=record.body["severity"])
+    known = min(one.graded or one.severity, record.body.get("was", one.severity))
+    return one._replace(severity=record.body["severity"], graded=known)
 
 
 ACTS: Final[Mapping[str, Callable[[Incident, Record, float], Incident]]] = {

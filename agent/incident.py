@@ -60,6 +60,15 @@ class Incident(NamedTuple):
     """Whether a person has said that it was none."""
     before: str = ""
     """The incident about the same that was over when this one began."""
+    anew: float | None = None
+    """Since when it goes on again, after it was over; None for one that never was."""
+    graded: str = ""
+    """How bad it was before a person said how bad it is; empty where nobody has."""
+
+    @property
+    def since(self) -> float:
+        """Since when it goes on: what was contained in how long is counted from here."""
+        return self.opened if self.anew is None else self.anew
 
     @property
     def over(self) -> bool:
@@ -69,12 +78,12 @@ class Incident(NamedTuple):
     def found_again(self, now: float, because: str) -> Incident:
         """The finding came true once more; a resolved incident is open again."""
         again = self._replace(last=now, because=because, findings=self.findings + 1)
-        return again.reopened() if self.over else again
+        return again.reopened(now) if self.over else again
 
-    def reopened(self) -> Incident:
+    def reopened(self, now: float) -> Incident:
         """It goes on; whoever had acknowledged it may be asleep by now."""
         fresh = self._replace(phase="open", resolved=None, contained=None, closed=None, false=False)
-        return fresh._replace(acked=None, acked_by="")
+        return fresh._replace(acked=None, acked_by="", anew=now)
 
     def hears(self, sentence: str) -> Incident:
         """The incident with one more sentence about its steps; the same one again is not repeated."""

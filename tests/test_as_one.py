@@ -158,16 +158,74 @@ def test_a_policys_own_step_that_names_a_public_channel_publishes_nothing() -> N
     assert heard(story, "page") == []
 
 
-def test_what_strangers_were_told_of_comes_to_its_end_there_when_it_is_merged() -> None:
-    outage = pol("outage", "P1", gathering=Gathering("availability", alone=True))
-    story = Telling(outage, pol("attack", "P1", least=6, gathering=Gathering("security", alone=True)))
+def outages() -> Telling:
+    """Two outages of which strangers read, and an attack of which they do not."""
+    alone = Gathering("availability", alone=True)
+    attack = pol("attack", "P1", least=6, gathering=Gathering("security", alone=True))
+    story = Telling(pol("outage", "P1", gathering=alone), pol("slow", "P1", least=4, gathering=alone), attack)
     story.logins(6)
     story.live(60)
+    return story
+
+
+def test_what_strangers_read_of_does_not_end_there_by_being_merged_into_what_they_do_not() -> None:
+    story = outages()
+
+    refused = story.ask("merge", what="INC-1", into="INC-3", why="the same")
+    merged = story.ask("merge", what="INC-3", into="INC-1", why="the same")
+    story.live(60)
+
+    assert "contain incidents merge INC-3 INC-1" in refused["because"]
+    assert (refused["result"], merged["result"]) == ("refused", "merged")
+    assert heard(story, "page") == [("INC-1", "opened"), ("INC-2", "opened")]
+
+
+def test_of_two_of_which_strangers_read_one_comes_to_its_end_there_when_they_are_one() -> None:
+    story = outages()
 
     story.ask("merge", what="INC-1", into="INC-2", why="the same")
     story.live(60)
 
-    assert heard(story, "page") == [("INC-1", "opened"), ("INC-1", "closed")]
+    assert heard(story, "page") == [("INC-1", "opened"), ("INC-2", "opened"), ("INC-1", "closed")]
+
+
+@pytest.mark.parametrize(("more", "because"), [({"notify": ()}, "notify: off"), ({"mode": "dry_run"}, "dry run")])
+def test_what_is_told_to_nobody_is_not_said_to_be_published(more: dict[str, Any], because: str) -> None:
+    story = Telling(pol("attack", "P1", gathering=Gathering("security"), **more))
+    story.logins(3)
+
+    answer = story.ask("publish", what="INC-1", why="the customers ask")
+
+    assert answer["result"] == "refused"
+    assert because in answer["because"]
+
+
+def test_what_people_said_of_how_bad_it_is_holds_for_the_next_target_and_not_for_a_worse_one() -> None:
+    story = Telling(pol("guessing", "P1", gathering=TOGETHER), pol("worse", "P0", least=9, gathering=TOGETHER))
+    story.logins(3)
+    story.ask("severity", what="INC-1", severity="P3", why="it is our own scanner")
+    story.logins(3, "203.0.113.8")
+    lowered = gathering.picture(story.agent.state, "INC-1")
+
+    story.logins(9, "203.0.113.9")
+    raised = gathering.picture(story.agent.state, "INC-1")
+
+    assert lowered is not None
+    assert (lowered.severity, lowered.many) == ("P3", 2)
+    assert raised is not None
+    assert raised.severity == "P0"
+
+
+def test_how_fast_it_was_contained_is_counted_from_when_it_began_anew() -> None:
+    story = Telling(pol("guessing", "P1", then=[shut("10m")]))
+    story.logins(3)
+    story.live(HOUR, 30)
+
+    story.logins(3)
+    story.live(10)
+
+    assert story.last.what == "reopened"
+    assert "Contained in 0.0 s." in story.last.headline
 
 
 def test_strangers_hear_the_end_of_what_became_less_severe() -> None:

@@ -130,6 +130,10 @@ def lints(policy: Policy, nodes: Mapping[str, Node], steps: Sequence[type[Any]])
     if recover.after == "ok" and CHECK.name not in policy.kinds() and not recover.verify:
         hint = "name the checks: verify: [shop-http], as agent.yaml calls them"
         yield Problem(pairs["after"].value.place, "`after: ok`, and no clause is about a check", hint, "warning")
+    if recover.after == "ok" and not recover.verify and (own := next((one for one in steps if "check *" in one.mutes), None)):
+        text = f"`after: ok` does not come true: `{own.name}` itself keeps the checks of what it touches from being good"
+        hint = "name checks that it leaves alone, as in verify: [shop-http]; or write after: ttl"
+        yield Problem(pairs["after"].value.place, text, hint, "warning")
     if recover.after == "resolved" and ALERT.name not in policy.kinds():
         hint = "write after: quiet 10m; only alerts are resolved by their senders"
         yield Problem(pairs["after"].value.place, "`after: resolved`, and no clause is about an alert", hint, "warning")

@@ -17,6 +17,8 @@ from agent.policy import Regime
 from agent.record import Record
 
 HOUR: Final = 3600.0
+KEPT: Final = 500
+"""Clocks of which nothing more is due that are kept at hand; the journal has them all."""
 STAGES: Final[Mapping[Regime, tuple[str, ...]]] = {
     "nis2": ("early warning", "notification", "final report"),
     "dora": ("initial notification", "intermediate report", "final report"),
@@ -109,6 +111,7 @@ class Clocks:
         if record.kind == "regime":
             known = Clock(*key, body["known"], ts, body["actor"], body["because"])
             self.all[key] = known if key not in self.all else self.all[key]._replace(over="")
+            self._forget()
             return
         if (one := self.all.get(key)) is None:
             return
@@ -118,6 +121,12 @@ class Clocks:
             self.all[key] = one._replace(over=f"{body['actor']}: {body['because']}")
         else:
             self.all[key] = one._replace(told=(*one.told, ts)[: len(STAGES[one.regime])])
+
+    def _forget(self) -> None:
+        """The oldest of which nothing more is due."""
+        if len(self.all) > 2 * KEPT:
+            for key in [key for key, one in self.all.items() if one.next is None][:-KEPT]:
+                del self.all[key]
 
     def plain(self) -> Any:
         """Rows."""

@@ -103,15 +103,15 @@ def _state(seen: Picture, now: float, saying: Saying) -> str:
         return "It was none after all."
     if seen.phase in ("resolved", "closed"):
         word = "Closed" if seen.phase == "closed" else "Over"
-        return f"{word}; it lasted {took((seen.resolved or now) - lead.opened)}."
+        return f"{word}; it lasted {took((seen.resolved or now) - lead.since)}."
     if saying.dry:
         return "Dry run: nothing is done about it."
     if seen.contained is not None:
         more = ", and is let go step by step" if seen.phase == "recovering" else ""
-        return f"Contained in {took(seen.contained - lead.opened)}{more}."
+        return f"Contained in {took(seen.contained - lead.since)}{more}."
     if saying.asked:
         return "It waits for a person's yes."
-    return f"Open for {took(now - lead.opened)}, not contained." if now - lead.opened >= 1 else "Not contained."
+    return f"Open for {took(now - lead.since)}, not contained." if now - lead.since >= 1 else "Not contained."
 
 
 def _who(seen: Picture) -> str:

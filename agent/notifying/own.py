@@ -36,7 +36,8 @@ def come_round(turn: Turn) -> None:
     for mishap in state.mishaps.all:
         if _fresh(turn, MISHAP, mishap.kind, mishap.at):
             mend = f"; {mishap.mend}" if mishap.mend else ""
-            _find(turn, MISHAP, mishap.kind, f"{mishap.say}{mend}; when it is seen to: contain evidence accept --why …")
+            end = "" if "evidence accept" in mend else "; when it is seen to: contain evidence accept --why …"
+            _find(turn, MISHAP, mishap.kind, f"{mishap.say}{mend}{end}")
     _end(turn)
 
 

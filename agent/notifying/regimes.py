@@ -13,6 +13,7 @@ from agent.gathering import Picture
 from agent.messages import Asked, Reply
 from agent.notifying.clocks import STAGES, Clock, Due
 from agent.notifying.compose import clock, took
+from agent.notifying.recipients import dry, way
 from agent.policy import Regime
 from agent.state import State
 from agent.turn import Turn
@@ -115,15 +116,19 @@ def publish(turn: Turn, message: Asked) -> None:
     """A person has an incident told on channels that strangers read."""
     if (seen := _seen(turn, message)) is None:
         return
-    public = [one.name for one in turn.agent.settings.routes.channels.values() if one.public]
-    if not public:
+    told = turn.agent.state.tellings.of(seen.lead.id)
+    public = way(turn.agent, seen, told._replace(published=True)).public
+    if not any(one.public for one in turn.agent.settings.routes.channels.values()):
         _reply(turn, message, "failed", error="cannot publish: agent.yaml has no channel that strangers read, as statuspage is")
-    elif turn.agent.state.tellings.of(seen.lead.id).published:
+    elif told.published:
         _reply(turn, message, "nothing", because=f"{seen.lead.id} is told in public already")
     elif seen.severity not in ("P0", "P1"):
         mend = f"contain incidents severity {seen.lead.id} P1 --why …"
         because = f"{seen.lead.id} is {seen.severity}, and only P0 and P1 are told in public; first: {mend}"
         _reply(turn, message, "refused", because=because)
+    elif not public:
+        kept = "its policies are in dry run" if dry(turn.agent, seen) else "its policy says `notify: off`"
+        _reply(turn, message, "refused", because=f"{seen.lead.id} is told to nobody outside: {kept}")
     else:
         turn.note("published", {"actor": message.actor, "because": message.body["why"]}, incident=seen.lead.id)
         _done(turn, message, seen, "published", to=public)

@@ -218,13 +218,13 @@ def _phase(seen: Picture, told: Told, now: float) -> list[News]:
         return []
     match seen.phase:
         case "resolved" if told.phase != "closed":
-            return [News("resolved", f"it is over after {took((seen.resolved or now) - lead.opened)}")]
+            return [News("resolved", f"it is over after {took((seen.resolved or now) - lead.since)}")]
         case "closed" if lead.false:
             return [News("closed", "it was none after all")]
         case "closed" if told.phase != "resolved" or seen.severity in URGENT:
             return [News("closed", "it is closed")]
         case "contained" if told.phase == "open" and seen.contained is not None:
-            return [News("changed", f"contained in {took(seen.contained - lead.opened)}")]
+            return [News("changed", f"contained in {took(seen.contained - lead.since)}")]
     return []
 
 
@@ -257,7 +257,7 @@ def _later(turn: Turn, seen: Picture, told: Told) -> list[tuple[float, str]]:
     if not over and (mark(turn.agent, seen) != told.mark or (seen.phase, seen.severity) != (told.phase, told.severity)):
         found.append((told.last + CHANGES, _moved(seen, told)))
     if seen.phase == "open" and (every := UPDATE.get(seen.severity)):
-        found.append((told.last + every, f"it is still not contained after {took(turn.now - seen.lead.opened)}"))
+        found.append((told.last + every, f"it is still not contained after {took(turn.now - seen.lead.since)}"))
     if not over and seen.lead.acked is None and seen.severity != "P3":
         found.append((told.last + REPEAT, f"nobody has acknowledged it for {took(turn.now - told.since)}"))
     return sorted(found)

@@ -13,6 +13,7 @@ from agent import gathering
 from agent.fold_incident import URGENT
 from agent.gathering import Picture
 from agent.messages import Asked, Reply
+from agent.notifying.recipients import strangers
 from agent.people import reporting
 from agent.turn import Turn
 
@@ -102,10 +103,18 @@ def merge(turn: Turn, message: Asked) -> None:
         _nothing(turn, message, f"{message.body['what']} and {message.body['into']} are one already")
     elif into.lead.phase == "closed":
         _refused(turn, message, f"{into.lead.id} is closed; first: contain incidents reopen {into.lead.id} --why …")
+    elif _public(turn, seen) and not _public(turn, into):  # its end on that page would say that the outage is over
+        other = f"contain incidents merge {into.lead.id} {seen.lead.id} --why …"
+        _refused(turn, message, f"strangers read of {seen.lead.id}, and not of {into.lead.id}; the other way round: {other}")
     else:
         body = {"actor": message.actor, "into": into.lead.id, "because": message.body["why"]}
         turn.note("merged", body, incident=seen.lead.id)
         _done(turn, message, into, "merged")
+
+
+def _public(turn: Turn, seen: Picture) -> bool:
+    """Whether channels that strangers read have told of it."""
+    return bool(strangers(turn.agent, turn.agent.state.tellings.of(seen.lead.id)))
 
 
 # Its end ------------------------------------------------------------------------------------------------------------------
