@@ -58,6 +58,7 @@ def examine(config_path: Path) -> Iterator[Finding]:
         yield from _firewall(wiring.systems(None))
         return
     yield Finding("config", True, f"{config_path}: {len(policies)} policies{_warned(len(warnings))}")
+    yield from (Finding("config", None, f"{one.place}: {one.text}", one.hint) for one in config.notes)
     yield from _needed(config, policies)
     yield from _deaf(config, policies)
     yield from _approvers(config)
@@ -125,8 +126,11 @@ _BRING: Final = {
 
 def _brings(kind: str) -> str:
     """What in agent.yaml brings such events."""
+    from agent.brings import brings
+
     ways = (way for name, way in _BRING.items() if kind.startswith(name))
-    return next(ways, "a sensor with the parser for it, as in sensors: {auth: {journald: {…}}}")
+    parsers = " or ".join(one.removeprefix("parser ") for one in brings().get(kind, ()) if one.startswith("parser ")) or "for it"
+    return next(ways, f"a sensor with the parser {parsers}, as in sensors: {{auth: {{journald: {{parsers: […]}}}}}}")
 
 
 def _approvers(config: Any) -> Iterator[Finding]:

@@ -16,6 +16,7 @@ from typing import Final, NamedTuple
 
 from agent.evidence.durable import ballast_of
 from agent.evidence.journal_file import Unwritable, lock
+from agent.evidence.migrate import copies_of
 from agent.evidence.on_disk import sync_directory
 
 MOST_AN_HOUR: Final = 5
@@ -53,7 +54,8 @@ def set_aside(journal: Path, because: str, *, besides: tuple[Path, ...] = ()) ->
 
 
 def _moved(journal: Path, because: str, besides: tuple[Path, ...]) -> Lost:
-    files = [one for one in (*(journal.with_name(journal.name + end) for end in ("", "-wal", "-shm")), *besides) if one.exists()]
+    own = (journal.with_name(journal.name + end) for end in ("", "-wal", "-shm"))
+    files = [one for one in (*own, *copies_of(journal), *besides) if one.exists()]
     begun = _begun(journal, files) if files and not journal.exists() else None
     try:
         if not begun:

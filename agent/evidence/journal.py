@@ -27,7 +27,10 @@ from agent.evidence.journal_head import Head, find_head
 from agent.evidence.journal_read import EVENTS_SIZES, POSITION, Reader, SavedCheckpoint, find_events, read_only, replay, seal
 from agent.evidence.keys import Key
 from agent.evidence.leaf import CannotRecord, nanoseconds, write_plain, write_record
+from agent.evidence.lift import RECORD
+from agent.evidence.lift import SNAPSHOT as SNAPSHOT_VERSION
 from agent.evidence.merkle import leaf_hash
+from agent.evidence.migrate import forget_copies, migrate, refuse_newer_records
 from agent.evidence.note import Checkpoint
 from agent.evidence.redact import Redactor
 from agent.evidence.spool import Batch, Spooled, pack_events
@@ -42,7 +45,7 @@ CHECKPOINT_SECONDS: Final = 60.0
 CHECKPOINT_IDLE_SECONDS: Final = 3600.0
 """A log at rest is signed as well, so that silence and a dead agent look different from outside."""
 _PRUNE_ROWS: Final = 2000
-_SAVE: Final = "insert or replace into snapshot values (0, ?, ?, ?, ?)"
+_SAVE: Final = "insert or replace into snapshot values (0, ?, ?, ?, ?, ?)"
 _NOTHING: Final[Mapping[str, str]] = MappingProxyType({})
 
 
@@ -71,8 +74,10 @@ class Journal:
             self._lock = lock(path)
             undone.callback(os.close, self._lock)
             _make_if_new(path)
+            migrate(path)
             self._db = open_to_write(path)
             undone.callback(self._db.close)
+            refuse_newer_records(path, self._db)
             self._head = find_head(path, self._db, key.public)
             with telling(path):
                 (self._event_bytes,) = self._db.execute("select ifnull(sum(length(body)), 0) from events").fetchone()
@@ -249,6 +254,10 @@ class Journal:
         self._durable.refill()
         return gone
 
+    def started_well(self) -> None:
+        """The agent runs with this journal: the copy of before a migration is needed no more."""
+        forget_copies(self._path)
+
     def close(self) -> None:
         """Let go of the file, for the next writer."""
         self._db.close()
@@ -266,16 +275,16 @@ class Journal:
         chain = self._head.chain
         rows, hashes = list[tuple[int, bytes, bytes]](), list[bytes]()
         for seq, (tail, shared) in enumerate(stamped, self.size):
-            leaf = b'{"v":1,"seq":%d,%b,%b' % (seq, shared, tail[1:])
+            leaf = b'{"v":%d,"seq":%d,%b,%b' % (RECORD, seq, shared, tail[1:])
             hashed = leaf_hash(leaf)
             chain = sha256(chain + hashed).digest()  # evidence.chain_hash, without the call
             rows.append((seq, leaf, chain))
             hashes.append(hashed)
         return rows, hashes
 
-    def _snapshot(self, head: Head, plain: Mapping[str, Any]) -> tuple[int, bytes, bytes, bytes]:
+    def _snapshot(self, head: Head, plain: Mapping[str, Any]) -> tuple[int, bytes, bytes, bytes, int]:
         (body,) = self._redact.clean([write_plain(plain, what="a snapshot")])
-        return (head.size, head.chain, body, seal(self._key, head.size, head.chain, body))
+        return (head.size, head.chain, body, seal(self._key, head.size, head.chain, body), SNAPSHOT_VERSION)
 
 
 def _make_if_new(path: Path) -> None:

@@ -14,7 +14,8 @@ from urllib.parse import quote
 
 from agent.evidence.on_disk import sync_directory
 
-VERSION: Final = 1
+VERSION: Final = 2
+"""Of the layout of the file: migrate.py brings older ones to it. lift.py has the versions of what stands in it."""
 _OURS: Final = 0x434E544A  # application_id: "CNTJ"
 PATIENCE: Final = 2.0
 """Seconds that a write waits for somebody else's write to the same file: the whole agent waits with it."""
@@ -54,7 +55,8 @@ create table snapshot(
     size integer not null,
     chain blob not null,
     plain blob not null,
-    seal blob not null
+    seal blob not null,
+    version integer not null default 1
 ) strict;
 create table position(source text primary key, value text not null) strict, without rowid;
 create table events(id integer primary key, first real not null, last real not null, body blob not null) strict;
@@ -69,6 +71,18 @@ class CannotUseJournal(Exception):  # noqa: N818 - reads as the sentence it is
 
 class Unwritable(CannotUseJournal):
     """It cannot be written at this moment, and may be later: a full, broken or read-only disk, or somebody's lock."""
+
+
+class NewerJournal(CannotUseJournal):
+    """A newer agent wrote it, and in part this one cannot know what it says: it is left as it is."""
+
+    def __init__(self, path: Path, why: str, *, what: str = "write") -> None:
+        super().__init__(
+            f"cannot {what} the journal {path}: a newer agent wrote it: {why}\n"
+            f"Nothing was changed, and what is in force stays in force. Install the newer agent again, or have this one begin\n"
+            f"a new journal, for which it asks the systems what they hold:\n"
+            f"cd {path.parent} && mkdir -m 700 set-aside-newer && mv {path.name}* set-aside-newer/"
+        )
 
 
 class CorruptJournal(CannotUseJournal):
@@ -159,9 +173,9 @@ def open_to_write(path: Path) -> sqlite3.Connection:
     """Open a journal that exists, so that a commit that has returned is on the disk.
 
     Raises:
-        CannotUseJournal: it is another program's, a newer agent's, or cannot be written durably here.
+        CannotUseJournal: it is another program's, of another version, or cannot be written durably here.
     """
-    db = _connected(path, f"file:{quote(str(path))}?mode=rw")
+    db = connected(path, f"file:{quote(str(path))}?mode=rw", (VERSION, VERSION))
     with telling(path):
         (mode,) = db.execute("pragma journal_mode = wal").fetchone()
         db.execute("pragma synchronous = full")
@@ -175,7 +189,7 @@ def open_to_write(path: Path) -> sqlite3.Connection:
 
 
 def open_to_read(path: Path) -> sqlite3.Connection:
-    """Open a journal to look, whether or not an agent is writing it.
+    """Open a journal to look, whether or not an agent is writing it, and whatever version wrote it, as far as that can be read.
 
     Raises:
         CannotUseJournal: there is none, or it cannot be read; CorruptJournal: it is none of ours.
@@ -187,12 +201,12 @@ def open_to_read(path: Path) -> sqlite3.Connection:
         raise CannotUseJournal(f"cannot read the journal {path}: {error.strerror}\n{mend}") from None
     place = f"file:{quote(str(path))}?mode=ro"
     try:
-        return _connected(path, place)
+        return connected(path, place)
     except CannotUseJournal:
         # Who may not write beside it cannot make SQLite's -shm file; but without a -wal file nobody writes, and none is needed.
         if path.with_name(f"{path.name}-wal").exists():
             raise
-        return _connected(path, f"{place}&immutable=1")
+        return connected(path, f"{place}&immutable=1")
 
 
 def refuse_others(path: Path) -> None:
@@ -203,15 +217,27 @@ def refuse_others(path: Path) -> None:
     """
     if path.exists():
         with suppress(CorruptJournal, Unwritable):
-            open_to_read(path).close()
+            connected(path, f"file:{quote(str(path))}?mode=ro", (1, VERSION)).close()
 
 
-def _connected(path: Path, uri: str) -> sqlite3.Connection:
+def layout_of(db: sqlite3.Connection) -> int:
+    """The version of the layout of an opened file."""
+    (version,) = db.execute("pragma user_version").fetchone()
+    return int(version)
+
+
+def connected(path: Path, uri: str, takes: tuple[int, int] | None = None) -> sqlite3.Connection:
+    """Open a journal whose layout is one of those from the first to the last that are taken; without, any that can be read.
+
+    Raises:
+        CannotUseJournal: it is another program's, of another version, or cannot be opened; CorruptJournal: it is no journal.
+    """
     with telling(path):
         db = sqlite3.connect(uri, uri=True, isolation_level=None, timeout=PATIENCE)
         db.text_factory = lambda data: data.decode(errors="replace")  # damaged text must reach the check that finds it
         try:
             _recognise(path, db)
+            _take(path, db, takes)
         except BaseException:
             db.close()
             raise
@@ -220,13 +246,25 @@ def _connected(path: Path, uri: str) -> sqlite3.Connection:
 
 def _recognise(path: Path, db: sqlite3.Connection) -> None:
     (owner,) = db.execute("pragma application_id").fetchone()
-    (version,) = db.execute("pragma user_version").fetchone()
     if owner != _OURS:
         tables = {str(name) for (name,) in db.execute("select name from sqlite_master where type = 'table'")}
         if tables and not tables & {"record", "checkpoint", "snapshot"}:
             mend = "Move it away, or name another directory: `state:` in agent.yaml."
             raise CannotUseJournal(f"cannot use the journal {path}: it is another program's database\n{mend}")
         raise CorruptJournal(path, "it is empty, or not a journal of this agent")
-    if version != VERSION:
-        mend = "Run the agent that wrote it, or a newer one."
-        raise CannotUseJournal(f"cannot read the journal {path}: it has version {version}, this agent knows {VERSION}\n{mend}")
+
+
+def _take(path: Path, db: sqlite3.Connection, takes: tuple[int, int] | None) -> None:
+    """Older layouts are read as they are; a newer one may still be readable, since records hardly ever change their table."""
+    version = layout_of(db)
+    known = f"it has version {version}, this agent knows {VERSION}"
+    if takes and version > takes[1]:
+        raise NewerJournal(path, known)
+    if version < (takes[0] if takes else 1):
+        mend = "Start the agent once: it brings the journal to its own version."
+        raise CannotUseJournal(f"cannot use the journal {path}: {known}\n{mend}")
+    if version > VERSION:
+        try:
+            db.execute("select seq, leaf, chain from record limit 0")
+        except sqlite3.OperationalError as error:
+            raise NewerJournal(path, known, what="read") from error

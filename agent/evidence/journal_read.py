@@ -14,8 +14,18 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 from pydantic_core import from_json
 
 from agent.event import Event
-from agent.evidence.journal_file import CorruptJournal, open_to_read, telling
+from agent.evidence.journal_file import (
+    CannotUseJournal,
+    CorruptJournal,
+    NewerJournal,
+    Unwritable,
+    layout_of,
+    open_to_read,
+    telling,
+)
 from agent.evidence.leaf import nanoseconds, read_events, read_record
+from agent.evidence.lift import SNAPSHOT as VERSION
+from agent.evidence.lift import TooNew, lift_snapshot
 from agent.evidence.merkle import Verdict, chain_hash, genesis, leaf_hash, verify
 from agent.record import Stored
 
@@ -28,7 +38,7 @@ RECORD: Final = "select seq, ifnull(cast(leaf as blob), x''), ifnull(cast(chain 
 CHECKPOINT: Final = """select ifnull(cast(size as integer), 0), ifnull(cast(ts as real), 0.0), ifnull(cast(note as text), ''),
     ifnull(cast(peaks as blob), x'') from checkpoint"""
 SNAPSHOT: Final = """select ifnull(cast(size as integer), 0), ifnull(cast(chain as blob), x''), ifnull(cast(plain as blob), x''),
-    ifnull(cast(seal as blob), x'') from snapshot"""
+    ifnull(cast(seal as blob), x''), ifnull(cast({version} as integer), 1) from snapshot"""
 POSITION: Final = "select ifnull(cast(source as text), ''), ifnull(cast(value as text), '') from position"
 EVENTS: Final = "select ifnull(cast(body as blob), x'') from events"
 EVENTS_ON: Final = """select id, ifnull(cast(body as blob), x'') from events
@@ -36,6 +46,9 @@ EVENTS_ON: Final = """select id, ifnull(cast(body as blob), x'') from events
 OF_KINDS: Final = f"""{RECORD} where seq > ? and instr(?, ' ' || json_extract(cast(leaf as text), '$.kind') || ' ')
     and json_extract(cast(leaf as text), '$.ts') between ? and ? order by seq limit 500"""
 EVENTS_SIZES: Final = "select id, ifnull(cast(last as real), 0.0), ifnull(length(cast(body as blob)), 0) from events"
+
+_NOT_ALL: Final = """select seq from record where instr(leaf, ?) or instr(leaf, ?)
+    or (instr(leaf, ?) and json_extract(cast(leaf as text), '$.body.left_out') > 0) limit 1"""
 
 _log = logging.getLogger(__name__)
 
@@ -63,18 +76,48 @@ def replay(path: Path, db: sqlite3.Connection, key: Key | None, head: tuple[int,
     `head` says how many there are, and what the log is called.
     """
     size, name = head
-    with telling(path):
-        row = db.execute(SNAPSHOT).fetchone()
-    if row and key and row[0] <= size and hmac.compare_digest(row[3], seal(key, *row[:3])):
-        return from_json(row[2]), follow(path, db, row[0], row[1])
-    if row:  # it only saves time: the records alone say the same
+    row = _snapshot_of(path, db)
+    sealed = row and key and row[0] <= size and hmac.compare_digest(row[3], seal(key, *row[:3], row[4]))
+    if row and sealed and (row[4] == VERSION or not _alone(path, db)):
+        return _lifted(path, row), follow(path, db, row[0], row[1])
+    if row and not sealed:  # mostly it only saves time: the records alone say the same
         _log.warning("the snapshot in %s is not what was written; replaying every record instead", path)
     return None, follow(path, db, 0, genesis(name))
 
 
-def seal(key: Key, size: int, chain: bytes, plain: bytes) -> bytes:
-    """What shows that a snapshot is the one this key's owner wrote."""
-    return hmac.digest(key.derive("snapshot"), b"%d %b %b" % (size, chain, plain), "sha256")
+def seal(key: Key, size: int, chain: bytes, plain: bytes, version: int = VERSION) -> bytes:
+    """What shows that a snapshot is the one this key's owner wrote; that of the first version does not name it."""
+    sealed = b"%d %b %b" % (size, chain, plain)
+    return hmac.digest(key.derive("snapshot"), sealed if version == 1 else b"v%d %b" % (version, sealed), "sha256")
+
+
+def _snapshot_of(path: Path, db: sqlite3.Connection) -> tuple[int, bytes, bytes, bytes, int] | None:
+    """The size, chain, text, seal and version of the snapshot; that of a newer layout is none where it cannot be read."""
+    found: tuple[int, bytes, bytes, bytes, int] | None = None
+    try:
+        with telling(path):
+            found = db.execute(SNAPSHOT.format(version="1" if layout_of(db) == 1 else "version")).fetchone()
+    except (CorruptJournal, Unwritable):
+        raise
+    except CannotUseJournal:
+        if not _alone(path, db):
+            raise
+    return found
+
+
+def _alone(path: Path, db: sqlite3.Connection) -> bool:
+    """Whether the records alone say all that was known. Else the snapshot holds what a journal before this one said, or what
+    could not be written, and nothing else does; asked only where an agent of another version took the snapshot."""
+    with telling(path):
+        lost = db.execute(_NOT_ALL, (b'"kind":"journal_lost"', b'"kind":"key_changed"', b'"kind":"evidence_gap"')).fetchone()
+    return lost is None
+
+
+def _lifted(path: Path, row: tuple[int, bytes, bytes, bytes, int]) -> Any:
+    try:
+        return lift_snapshot(from_json(row[2]), row[4])
+    except TooNew as error:
+        raise NewerJournal(path, f"what it knows from before its first record cannot be read: {error}", what="read") from error
 
 
 def follow(path: Path, db: sqlite3.Connection, start: int, chain: bytes) -> Iterator[Stored]:
@@ -126,6 +169,8 @@ def find_events(path: Path, db: sqlite3.Connection, since: float, until: float, 
 def _stored(path: Path, seq: int, leaf: bytes, chain: bytes) -> Stored:
     try:
         return read_record(seq, leaf, chain)
+    except TooNew as error:
+        raise NewerJournal(path, f"record {seq}: {error}", what="read") from None
     except ValueError as error:
         raise CorruptJournal(path, f"it is not readable: {error}", seq) from None
 

@@ -23,7 +23,7 @@ from agent.event import Event
 from agent.evidence import keyring, ship
 from agent.evidence.aside import Lost, newest, set_aside
 from agent.evidence.journal import CannotUseJournal, CorruptJournal, EvidenceLost, Journal
-from agent.evidence.journal_file import Unwritable
+from agent.evidence.journal_file import NewerJournal, Unwritable
 from agent.evidence.journal_head import OtherKey
 from agent.evidence.keys import CannotUseKey, publish
 from agent.evidence.place import Memory, Place, reason
@@ -124,6 +124,8 @@ class Keeper:
             except CorruptJournal as error:
                 because = str(error)
                 self._surely(lambda: self._anew(because))
+            except NewerJournal:
+                raise
             except CannotUseJournal as error:
                 self._fail(error)
         source = self._lost.aside / self._place.journal.name if self._lost else self._place.journal
@@ -162,7 +164,7 @@ class Keeper:
         body = {"aside": str(lost.aside), "because": lost.because, "size": lost.size, "known": not self.blank}
         if self._taken.lost == lost:
             return Record("key_changed", body | keyring.key_changed(lost, self._taken.key))
-        mend = f"contain evidence verify --db {lost.aside}/journal.db; contain status; contain evidence accept"
+        mend = f"contain evidence verify --db {lost.aside}/journal.db; contain status; contain evidence accept --why …"
         return Record("journal_lost", body | {"incident": lost.incident, "mitigation": lost.mitigation, "mend": mend})
 
     # Writing down -------------------------------------------------------------------------------------------------------
@@ -228,6 +230,10 @@ class Keeper:
     def prune(self, now: float) -> int:
         """Forget stored events that are too old or too many."""
         return self._try(lambda one: one.prune(now)) or 0
+
+    def started_well(self) -> None:
+        """The agent runs: nothing that was kept in case it would not is needed any more."""
+        self._try(Journal.started_well)
 
     def close(self) -> None:
         """Try a last time, and let go of the file."""

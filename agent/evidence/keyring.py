@@ -65,5 +65,5 @@ def _begin_anew(path: Path, journal: Path, host: str, because: str) -> Taken:
 
 def key_changed(lost: Lost, key: Key) -> dict[str, Any]:
     """What the new journal says of it first."""
-    mend = f"contain evidence verify --db {lost.aside}/journal.db; hand out the new public key; contain evidence accept"
+    mend = f"contain evidence verify --db {lost.aside}/journal.db; hand out the new public key; contain evidence accept --why …"
     return {"because": lost.because, "aside": str(lost.aside), "vkey": key.vkey, "mend": mend}

@@ -10,7 +10,9 @@ from typing import Any, NoReturn
 
 from pydantic_core import PydanticSerializationError, from_json, to_json
 
+from agent.action import Change, write_change
 from agent.event import Event
+from agent.evidence.lift import RECORD, lift
 from agent.record import Record, Stored
 
 
@@ -24,7 +26,10 @@ def write_record(record: Record) -> bytes:
     Raises:
         CannotRecord: a value has no JSON form; NaN and infinity have none (RFC 8259 §6).
     """
-    plain = {"kind": record.kind, "incident": record.incident, "mitigation": record.mitigation, "body": record.body}
+    body = record.body
+    if isinstance(change := body.get("change"), Change):
+        body = {**body, "change": write_change(change)}
+    plain = {"kind": record.kind, "incident": record.incident, "mitigation": record.mitigation, "body": body}
     return write_plain(plain, what=record.kind)
 
 
@@ -58,18 +63,20 @@ def nanoseconds(now: float) -> int:
 
 
 def read_record(seq: int, leaf: bytes, chain: bytes) -> Stored:
-    """A record as it was stored.
+    """A record as it was stored, lifted to the shape of this version.
 
     Raises:
-        ValueError: the leaf is not one of ours, or not that of this number.
+        TooNew: a newer agent wrote it. ValueError: the leaf is not one of ours, or not that of this number.
     """
     plain = from_json(leaf)
     try:
+        if plain.get("v") != RECORD:
+            plain = lift(plain)
         if plain["seq"] != seq:
             raise ValueError(f"it says it is number {plain['seq']}")
         record = Record(plain["kind"], plain["body"], plain["incident"], plain["mitigation"])
         return Stored(seq, plain["ts"] / 10**9, record, leaf, chain)
-    except (KeyError, TypeError) as error:
+    except (KeyError, TypeError, AttributeError) as error:
         raise ValueError(f"it has no {error}") from None
 
 

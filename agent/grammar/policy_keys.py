@@ -18,10 +18,10 @@ from pydantic import AfterValidator, PlainValidator, WithJsonSchema
 
 from agent.grammar import policy_recover
 from agent.grammar.located import Node
-from agent.grammar.typed import About, Later
+from agent.grammar.typed import Later
 from agent.policy import Count, Distinct, Held, Mode, Of, Rate, Severity
 from agent.recovery.rungs import Ladder, Shares
-from agent.schema import Duration, Flag, duration
+from agent.schema import About, Duration, Flag, duration
 
 _TIME: Final = r"\d+(\.\d+)?(ms|s|m|h|d)"
 _FIELD: Final = r"[A-Za-z_][\w.]*"
@@ -139,8 +139,8 @@ _IF: Final = "field maps say the same: match: {rps: {gt: 100}}"
 class PartKeys:
     """Events of one kind."""
 
-    event: Annotated[Node, About("the kind of event; `contain events kinds` lists them")]
-    match: Annotated[Node | None, About("lines of `field: value`; all of them must hold")] = None
+    event: Annotated[Node, About("the kind of event; `contain events kinds` lists them", "auth.ssh.failure")]
+    match: Annotated[Node | None, About("lines of `field: value`; all of them must hold", "{user: root}")] = None
     count: Annotated[CountLine | None, About('so many events, as in ">= 8 in 2m"')] = None
     distinct: Annotated[DistinctLine | None, About("so many different values of a field, as in user >= 5 in 1h")] = None
 
@@ -156,14 +156,19 @@ class PartKeys:
 class ClauseKeys:
     """One way for a policy to fire."""
 
-    event: Annotated[Node | None, About("the kind of event; `contain events kinds` lists them")] = None
-    match: Annotated[Node | None, About("lines of `field: value`; all of them must hold")] = None
-    by: Annotated[Node | None, About("one window, and one target, for each value of this field (or fields)")] = None
+    event: Annotated[Node | None, About("the kind of event; `contain events kinds` lists them", "auth.ssh.failure")] = None
+    match: Annotated[Node | None, About("lines of `field: value`; all of them must hold", "{user: root}")] = None
+    by: Annotated[Node | None, About("one window, and one target, for each value of this field (or fields)", "src.ip")] = None
     count: Annotated[CountLine | None, About('so many events, as in ">= 8 in 2m"')] = None
     distinct: Annotated[DistinctLine | None, About("so many different values of a field, as in user >= 5 in 1h")] = None
-    for_: Annotated[ForLine | None, About("for checks and rates: true in 3 of 5 answers, or for 2m")] = None
+    for_: Annotated[ForLine | None, About("for checks and rates: true in 3 of 5 answers, or for 2m", "3 of 5")] = None
     within: Annotated[Duration | None, About("all parts of the sequence within this time")] = None
-    sequence: Annotated[tuple[Node, ...] | None, About("parts that must come in this order")] = None
+    sequence: Annotated[
+        tuple[Node, ...] | None,
+        About(
+            "parts that must come in this order", '[{event: auth.ssh.failure, count: ">= 5 in 5m"}, {event: auth.ssh.success}]'
+        ),
+    ] = None
     if_: Annotated[Node | None, Later(_IF)] = None
 
     elsewhere: ClassVar[Mapping[str, str]] = {
@@ -210,11 +215,19 @@ class GuardKeys:
     max: Annotated[RateLine | None, About("at most so many mitigations, as in 20 per 10m")] = None
     max_active: Annotated[Annotated[int, Interval(ge=1, le=1_000_000)] | None, About("at most so many in force at once")] = None
     cooldown: Annotated[Duration | None, About("after acting on a target, leave it alone so long")] = None
-    never: Annotated[tuple[Node, ...] | None, About("lists of addresses (from agent.yaml) that are never touched")] = None
+    never: Annotated[
+        tuple[Node, ...] | None, About("lists of addresses (from agent.yaml) that are never touched", "[office]")
+    ] = None
     approve: Annotated[AboveLine | None, About("beyond this a person must say yes, as in above 50 per 10m")] = None
-    max_share: Annotated[ShareLine | None, About("at most this part of connected clients, of running containers: 30%")] = None
+    max_share: Annotated[ShareLine | None, About("at most this part of connected clients, of running containers: 30%", "30%")] = (
+        None
+    )
     overflow: Annotated[
-        tuple[Node, ...] | None, About("steps, done once where there are more targets than that: a limit for the whole service")
+        tuple[Node, ...] | None,
+        About(
+            "steps, done once where there are more targets than that: a limit for the whole service",
+            "[{rate_limit: {ports: [80, 443], per: all, rps: 500, ttl: 10m}}]",
+        ),
     ] = None
 
 
@@ -226,7 +239,8 @@ class RecoverKeys:
         AfterLine | None,
         About(
             "ttl: each ends by itself; earlier after quiet 10m (nothing came), ok (its checks are good 3 times in a row), ok 5m, "
-            "or resolved (the alert is over, its sender says); manual: a person lifts it"
+            "or resolved (the alert is over, its sender says); manual: a person lifts it",
+            "quiet 10m",
         ),
     ] = None
     release: Annotated[
@@ -244,37 +258,73 @@ class RecoverKeys:
 class ExampleKeys:
     """Events in, actions out, in virtual time; `contain policy test` runs them."""
 
-    title: Annotated[str, About("what the example shows")]
+    title: Annotated[str, About("what the example shows", "eight failures in two minutes block")]
     events: Annotated[
-        tuple[Node, ...], About("as in {at: 0s, repeat: 8 every 10s, event: auth.ssh.failure, src.ip: 203.0.113.7}")
+        tuple[Node, ...],
+        About(
+            "as in {at: 0s, repeat: 8 every 10s, event: auth.ssh.failure, src.ip: 203.0.113.7}",
+            "[{at: 0s, repeat: 8 every 10s, event: auth.ssh.failure, src.ip: 203.0.113.7}]",
+        ),
     ]
-    expect: Annotated[tuple[Node, ...], About("the actions that follow, or finding; [] where nothing may follow")]
+    expect: Annotated[
+        tuple[Node, ...],
+        About("the actions that follow, or finding; [] where nothing may follow", '["block_ip(ip=203.0.113.7, ttl=1h)"]'),
+    ]
 
 
 @dataclass(frozen=True)
 class PolicyKeys:
     """A whole policy."""
 
-    policy: Annotated[Name, About("the name: unique, small letters, digits and -")]
+    policy: Annotated[Name, About("the name: unique, small letters, digits and -", "ssh-brute-force")]
     severity: Annotated[Severity, About("P0 (all is down, or data is lost) to P3 (cosmetic)")]
-    when: Annotated[Node, About("what must happen: one clause, or a list of which any one is enough")]
-    title: Annotated[str, About("one line for people")] = ""
+    when: Annotated[
+        Node,
+        About(
+            "what must happen: one clause, or a list of which any one is enough",
+            '{event: auth.ssh.failure, by: src.ip, count: ">= 8 in 2m"}',
+        ),
+    ]
+    version: Annotated[str, About("the version of the grammar; 1 where nothing is said", "1")] = "1"
+    title: Annotated[str, About("one line for people", "Password guessing on SSH from one address")] = ""
     mode: Annotated[Mode | None, About("enforce; dry_run: only record what would be done; off")] = None
-    owner: Annotated[str, About("the team to ask about this policy")] = ""
-    runbook: Annotated[str, About("a page that says what people do then: its address, or a file beside the policies")] = ""
-    tags: Annotated[tuple[str, ...], About("words to find the policy by")] = ()
-    unless: Annotated[Node | None, About("lines of `field: value`; if any of them holds, leave it alone")] = None
-    then: Annotated[Node | None, About("actions, in order; without any, the policy only opens an incident")] = None
-    guard: Annotated[GuardKeys | None, About("what this policy must not exceed")] = None
-    recover: Annotated[RecoverKeys | None, About("when the mitigations end")] = None
+    owner: Annotated[str, About("the team to ask about this policy", "security")] = ""
+    runbook: Annotated[
+        str,
+        About(
+            "a page that says what people do then: its address, or a file beside the policies", "runbooks/unauthorized_access.md"
+        ),
+    ] = ""
+    tags: Annotated[tuple[str, ...], About("words to find the policy by", "[ssh, brute-force]")] = ()
+    unless: Annotated[
+        Node | None, About("lines of `field: value`; if any of them holds, leave it alone", "{src.ip: {list: [office]}}")
+    ] = None
+    then: Annotated[
+        Node | None,
+        About("actions, in order; without any, the policy only opens an incident", "[{block_ip: {ip: $src.ip, ttl: 1h}}]"),
+    ] = None
+    guard: Annotated[GuardKeys | None, About("what this policy must not exceed", "{max: 200 per 10m}")] = None
+    recover: Annotated[RecoverKeys | None, About("when the mitigations end", "{after: quiet 10m}")] = None
     on_evidence_failure: Annotated[
         Literal["act", "refuse"] | None,
         About("while evidence cannot be written: act (records wait, copies go to syslog) or refuse; unsaid: act for P0 and P1"),
     ] = None
-    examples: Annotated[tuple[Node, ...], About("events in, actions out; `contain policy test` runs them")] = ()
-    notify: Annotated[Node | None, About("channels that are told, as in [sre]; off: nobody; unsaid: as agent.yaml says")] = None
-    escalate: Annotated[Node | None, About("who is told when nobody answers, as in - {after: 5m, to: [phone]}")] = None
-    incident: Annotated[Node | None, About("what its incidents are about, and which are one, as in {class: security}")] = None
+    examples: Annotated[
+        tuple[Node, ...],
+        About(
+            "events in, actions out; `contain policy test` runs them",
+            "[{title: one is a person, events: [{at: 0s, event: auth.ssh.failure, src.ip: 203.0.113.7}], expect: []}]",
+        ),
+    ] = ()
+    notify: Annotated[
+        Node | None, About("channels that are told, as in [sre]; off: nobody; unsaid: as agent.yaml says", "[sre]")
+    ] = None
+    escalate: Annotated[
+        Node | None, About("who is told when nobody answers, as in - {after: 5m, to: [phone]}", "[{after: 5m, to: [phone]}]")
+    ] = None
+    incident: Annotated[
+        Node | None, About("what its incidents are about, and which are one, as in {class: security}", "{class: security}")
+    ] = None
 
     elsewhere: ClassVar[Mapping[str, str]] = {
         "name": "the name is the value of `policy`",

@@ -23,6 +23,7 @@ from agent.grammar.policy_recover import After
 from agent.grammar.policy_steps import Planned, read_then
 from agent.grammar.policy_when import Heard, read_when
 from agent.grammar.typed import known_pairs, read, value_of, values_of
+from agent.grammar.version import KEY, POLICY, lifted
 from agent.policy import Example, Limits, Policy, Step, Test
 from agent.recovery.rungs import Recover
 
@@ -49,7 +50,7 @@ def read_policies(
         documents, problems = scan(text, name)
         found += problems
         roots += documents
-        for document in documents:
+        for document in (one for each in documents if (one := lifted(each, POLICY, found))):
             policy = _PolicyReader(document, catalogue, found, parse).read(names)
             policies += [policy] if policy is not None else []
     found += inhibited(roots, names.keys())
@@ -74,7 +75,7 @@ class _PolicyReader:
         pairs = {key.name: (key, pair) for key, pair in known_pairs(self.root, PolicyKeys, self.found)}
         if not isinstance(self.root.value, dict):
             return None
-        plain = {name: value_of(key, pair, self.found) for name, (key, pair) in pairs.items() if name not in _COMPOSED}
+        plain = {name: value_of(key, pair, self.found) for name, (key, pair) in pairs.items() if name not in _COMPOSED | {KEY}}
         nodes = {name: pair.value for name, (_, pair) in pairs.items()}
         self._unique(plain.get("policy"), nodes, names)
         heard = read_when(nodes["when"], self.catalogue, self.found) if "when" in nodes else ()

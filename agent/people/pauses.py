@@ -99,11 +99,10 @@ class Pauses:
         if record.kind == "would":
             self._missed(record)
             return
-        name = str(body.get("pause") or f"P-{self.last + 1}")  # an older journal's has no name
+        name = str(body["pause"])
         match record.kind:
             case "resumed":
-                for ended in [name] if "pause" in body else list(self.all):
-                    self._end(ended, body, ts)
+                self._end(name, body, ts)
             case kind if name in self.all:
                 moved = {"since": body["since"], "until": body["until"], "on": kind == "paused"}
                 self.all[name] = self.all[name]._replace(**moved)

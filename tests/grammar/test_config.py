@@ -189,8 +189,8 @@ def test_a_check_names_a_database_that_is_there() -> None:
     assert [(str(one.place), one.hint) for one in beside] == [("etc/agent.yaml:3:29", "did you mean `main`?")]
 
 
-def test_an_empty_file_says_what_is_missing() -> None:
-    assert [str(one.place) + " " + one.text for one in told("")] == ["etc/agent.yaml:1:1 `version` is missing"]
+def test_an_empty_file_is_told_since_it_would_leave_nobody_safe() -> None:
+    assert [str(one.place) + " " + one.text for one in told("")] == ["etc/agent.yaml:1:1 the file is empty"]
 
 
 def test_a_second_document_is_told_instead_of_forgotten() -> None:
