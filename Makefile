@@ -11,7 +11,7 @@ WORKERS := -n logical --maxprocesses 4 --dist loadfile
 RUN_PACKAGES := nftables iproute2
 DEMO_PACKAGES := $(RUN_PACKAGES) openssh-server openssh-client nginx-light wrk
 TEST_PACKAGES := $(DEMO_PACKAGES) apache2-bin busybox-static chromium chromium-driver crowdsec dbus docker.io dovecot-imapd dovecot-pop3d fail2ban iptables openssl \
-  polkitd postfix postgresql prometheus-alertmanager sudo systemd-container systemd-journal-remote tcc
+  polkitd postfix postgresql prometheus prometheus-alertmanager sudo systemd-container systemd-journal-remote tcc
 BENCH_PACKAGES := $(DEMO_PACKAGES) fail2ban python3-pyinotify sshguard
 
 .PHONY: setup run demo test check bench chaos rotation lock clean install uninstall deb
@@ -64,8 +64,8 @@ rotation: $(READY) ## an hour of rotations and kill -9 at 10,000 lines/s: every 
 PREFIX ?= /usr/local
 DESTDIR ?=
 install: $(READY) ## this tree as a service of this host, in dry run; again for an upgrade. The .deb of make deb does the same
-	$(VENV)/bin/python systemd/package/stage.py "$(DESTDIR)/" --prefix $(PREFIX) --keep-policies $(ARGS)
-	@test -n "$(DESTDIR)" || $(PREFIX)/lib/containment-agent/setup either
+	$(VENV)/bin/python systemd/package/stage.py "$(DESTDIR)/" --prefix $(PREFIX) $(ARGS)
+	@test -n "$(DESTDIR)" || $(PREFIX)/lib/containment-agent/setup configure
 
 uninstall: ## stop and remove it; PURGE=1 takes configuration, evidence and the user, too
 	@systemd/package/uninstall.sh "$(DESTDIR)" $(PREFIX) $(PURGE)

@@ -276,7 +276,9 @@ class TestNotice(TypedDict):
 BODIES: Final[Mapping[str, TypeAdapter[Any]]] = {
     verb: TypeAdapter(body)
     for verb, body in {
-        **dict.fromkeys(("ping", "status", "policies", "checks", "approvals", "alerts", "lists", "reload"), Nothing),
+        **dict.fromkeys(
+            ("ping", "status", "policies", "checks", "approvals", "alerts", "lists", "metrics", "config", "reload"), Nothing
+        ),
         **dict.fromkeys(("mitigations", "incidents", "pauses", "silences"), Listing),
         "events": Events,
         "why": Why,

@@ -65,7 +65,7 @@ class Control:
             os.umask(usual)
         threading.Thread(target=self._server.serve, name="control", daemon=True).start()
 
-    def ask(self, verb: str, body: Mapping[str, Any], actor: str) -> Mapping[str, Any]:
+    def ask(self, verb: str, body: Mapping[str, Any], actor: str, patience: float = PATIENCE) -> Mapping[str, Any]:
         """Put a question or an order to the owner and wait for the answer; any thread may. Who `actor` is has been found out."""
         if wrong := problem(verb, body):
             return {"problem": wrong}
@@ -76,7 +76,7 @@ class Control:
             return STOPPING
         self._put(asked)
         try:
-            return waiting.get(timeout=PATIENCE)
+            return waiting.get(timeout=patience)
         except queue.Empty:
             self._waiting.pop(asked.ticket, None)
             return LATE

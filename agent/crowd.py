@@ -215,7 +215,7 @@ def _of(network: Network, clients: Mapping[Any, float]) -> list[Any]:
 def _verdict(touched: int, all_there: int, most: float, kind: str, words: str) -> Verdict:
     if touched <= max(FLOOR[kind], most * all_there):
         return ALLOWED
-    return Verdict(False, f"that would make {touched} of {all_there} {words} {most:.0%}", over=True)
+    return Verdict(False, f"that would make {touched} of {all_there} {words} {most:.0%}", over=True, reason="share")
 
 
 # Rates --------------------------------------------------------------------------------------------------------------------
@@ -249,7 +249,7 @@ def _above(turn: Turn, run: Run) -> Verdict:
     if verdict.allowed:
         return ALLOWED
     if declined:
-        return Verdict(False, f"{verdict.because}; a person said no to more")
+        return replace(verdict, because=f"{verdict.because}; a person said no to more")
     if one := next((one for one in book.waiting if one.raises and one.policy == name), None):
-        return Verdict(False, f"{verdict.because}; {one.id} asks a person, and its yes is for all that follow")
+        return replace(verdict, because=f"{verdict.because}; {one.id} asks a person, and its yes is for all that follow")
     return replace(verdict, ask=True, over=True)

@@ -69,7 +69,10 @@ class Daemon:
         """Take the parts; nothing runs yet."""
         self.parts, self.agent, self.journal = parts, parts.agent, parts.journal
         self._mailbox: queue.SimpleQueue[Any] = queue.SimpleQueue()
-        self._lanes = Lanes(self._mailbox)
+        self._meters = parts.meters
+        self._meters.queues = lambda: {"mailbox": self._mailbox.qsize(), "batches": self._sensing.batches}
+        self._meters.lanes = lambda: self._lanes.busy
+        self._lanes = Lanes(self._mailbox, self._meters)
         self._control: Control | None = None
         self._events: list[Event] = []
         self._positions: dict[str, str] = {}
@@ -80,7 +83,8 @@ class Daemon:
         self._snapshot_at = parts.journal.size + SNAPSHOT
         self.upkeep = Upkeep(parts.systems, parts.lifelines, self.agent, self._lanes, self._mailbox)
         doors = (self._door, self._door_again)
-        self._outside = Outside(parts.systems, self._lanes, parts.keep, self.upkeep.count, *doors, parts.outlive, parts.courier)
+        world = (parts.systems, self._lanes, parts.keep, self.upkeep.count)
+        self._outside = Outside(*world, *doors, parts.outlive, parts.courier, parts.meters)
         self._sensing = Sensing(parts.sensors, self._mailbox, self._position, self._wanted)
         self._said: set[str] = set()
         self._clock = Clock(time.time(), time.monotonic())
@@ -111,8 +115,9 @@ class Daemon:
         finally:
             if self._control:
                 self._control.close()
-            if self.parts.pages:
-                self.parts.pages.close()
+            for server in (self.parts.pages, self.parts.metrics):
+                if server:
+                    server.close()
             self.journal.close()
 
     def _begin(self) -> None:
@@ -134,8 +139,11 @@ class Daemon:
         self._sensing.begin()
         if self.parts.pages:
             self.parts.pages.begin(self._control.ask)
+        if self.parts.metrics:
+            self.parts.metrics.begin(self._control.ask, self._desk.health)
         self._await_sensors()
         sdnotify.notify("READY=1", "STATUS=watching")
+        self.journal.started_well()
 
     def _await_sensors(self) -> None:
         """A sensor without a position starts at the end of its source: be there before anybody is told that we are ready."""
@@ -179,7 +187,7 @@ class Daemon:
     def _turn(self) -> None:
         """Work off everything that waits, commit once, begin what was decided."""
         items = self._gather()
-        now = time.time()
+        now, begun = time.time(), time.monotonic()
         effects: list[Effect] = []
         if by := self._clock.jumped(now, time.monotonic()):
             effects += self._surely(ClockSet(by), now)
@@ -189,6 +197,7 @@ class Daemon:
             effects += self._surely(Tick(), now)
         self._finish_turn(effects, now)
         self._errands(now)
+        self._meters.turned(time.monotonic() - begun)
 
     def _gather(self) -> list[Any]:
         """Wait for the first item, then take what else is there."""
@@ -281,6 +290,7 @@ class Daemon:
 
     def _seen(self, batch: Batch, now: float) -> list[Effect]:
         self._sensing.taken(batch)
+        self._meters.read(batch)
         fresh, scanned = sift(self.agent, batch.events, now)
         batch = batch._replace(events=tuple(fresh))
         self._desk.lines += batch.lines
@@ -322,7 +332,9 @@ class Daemon:
         for one in records:
             if one.kind == "bug":  # nothing else is said of one by somebody who folds it
                 fold(self.agent.state, one, now)
+        begun = time.monotonic()
         self.journal.commit(now, records, positions=self._positions, events=self._events)
+        self._meters.commits.add(time.monotonic() - begun)
         self._events, self._positions, self._flush_at = [], {}, time.monotonic() + FLUSH
         self.agent.evidence, self.agent.no_copy = self.journal.failing, self.journal.no_copy
         self._tell_kept()
@@ -334,10 +346,14 @@ class Daemon:
         self._kept.clear()
 
     def _tell(self, effects: list[Effect], now: float) -> None:
-        """Have the turn's records printed, last of all: nothing that is begun waits for a slow terminal."""
-        for one in effects:
-            if isinstance(one, Note):
-                self._print(now, one.record)
+        """Have the turn's records counted and printed, last of all: nothing that is begun waits for a slow terminal."""
+        records = [one.record for one in effects if isinstance(one, Note)]
+        try:
+            self._meters.noted(records, self.agent.state.mitigations)
+        except Exception:  # the same place: the daemon's loop
+            log.exception("a bug in the agent: a turn's records were not counted")
+        for one in records:
+            self._print(now, one)
 
     def _print(self, now: float, record: Record) -> None:
         try:

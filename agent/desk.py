@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import logging
+import os
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +23,9 @@ from agent.feeds.following import Following
 from agent.grammar.problem import Problems
 from agent.guard import Lifelines
 from agent.messages import Asked, Effect, Learnt, Message, Note, Reply
+from agent.metrics.health import Health, Signs, health
+from agent.metrics.meters import Meters
+from agent.metrics.serving import Metrics
 from agent.notifying.courier import Courier
 from agent.pages import serving
 from agent.people import baselines, writing
@@ -60,6 +65,10 @@ class Parts:
     feeds: Mapping[str, Following] = field(default_factory=dict)
     pages: serving.Pages | None = None
     courier: Courier | None = None
+    meters: Meters = field(default_factory=Meters)
+    metrics: Metrics | None = None
+    config_digest: Callable[[], str] = str
+    configured: Callable[[], Mapping[str, Any]] = dict
 
 
 class Desk:
@@ -70,6 +79,7 @@ class Desk:
         self._parts, self._agent, self._step, self._sensing, self._upkeep = parts, parts.agent, step, sensing, upkeep
         self._up, self.lines, self._problems = time.time(), 0, ""
         self._restart: tuple[str, ...] = ()
+        self._loaded = time.time()
 
     def live(self, because: str, now: float) -> list[Effect]:
         """The records of which policies count from here on, and of texts that the journal does not have yet."""
@@ -94,15 +104,43 @@ class Desk:
             "records": self._parts.journal.size,
             "evidence": self._parts.journal.told(),
             "problems": self._problems,
+            "pid": os.getpid(),
+            "config": {"hash": self._hash(), "at": self._loaded},
             "sensors": sorted(self._parts.sensors.keys() - {ROUND}),
+            "sources": {one.source: name for name, one in self._parts.sensors.items()},
+            "lag": self._sensing.lag,
             "blind": self._sensing.blind,
             "silent": self._sensing.silent,
             "canary": self._parts.canary.status() if self._parts.canary else None,
             "pages": self._parts.pages.status() if self._parts.pages else None,
+            "metrics": self._parts.metrics.status() if self._parts.metrics else None,
             "intake": self._parts.sensors["intake"].status() if "intake" in self._parts.sensors else None,  # type: ignore[attr-defined]
         }
         newest = lambda since, limit: self._parts.journal.events(since=since, limit=limit, newest_first=True)  # noqa: E731
-        return questions.Facts(self._agent, self._parts.schedule, self._upkeep.counters, newest, about, self._sensing.evictions)
+        sources = newest, about, self._sensing.evictions, self._parts.meters
+        return questions.Facts(self._agent, self._parts.schedule, self._upkeep.counters, *sources)
+
+    def _hash(self) -> int:
+        """48 bits of what is live: as many as a floating-point number of Prometheus' holds exactly."""
+        lines = sorted(f"{one.name} {one.digest}" for one in self._agent.policies.values())
+        return int(sha256("\n".join([self._parts.config_digest(), *lines]).encode()).hexdigest()[:12], 16)
+
+    def health(self) -> Health:
+        """How the agent does; called by threads of its web server, also while the loop hangs."""
+        parts, agent, names = self._parts, self._agent, {one.source: name for name, one in self._parts.sensors.items()}
+        signs = Signs(
+            still=time.monotonic() - parts.meters.turned_at,
+            stopping=agent.stopping,
+            failing=bool(agent.evidence),
+            copies=not agent.no_copy,
+            blind=tuple(names.get(one, one) for one in sorted(self._sensing.blind)),
+            silent=tuple(names.get(one, one) for one in sorted(self._sensing.silent)),
+            canary=parts.canary.status()["result"] if parts.canary else "",
+            problems=bool(self._problems),
+            dry_run="dry_run" in (agent.settings.mode, agent.settings.forced),
+            paused=any(not one.policies for one in list(agent.state.pauses.all.values()) if one.on),
+        )
+        return health(signs)
 
     def reload(self, now: float) -> list[Effect]:
         """Read the policies again; a set with a single problem changes nothing."""
@@ -119,7 +157,7 @@ class Desk:
         self._agent.settings, self._agent.policies = fresh.settings, {one.name: one for one in fresh.policies}
         self._agent.watch = watching(self._agent)
         self._rewant(wanted)
-        self._problems, self._restart = "", fresh.restart
+        self._problems, self._restart, self._loaded = "", fresh.restart, time.time()
         sdnotify.notify("READY=1", "STATUS=watching")
         return [*self.live("reloaded", now), *self._step(Learnt(lifelines, self._agent.reading + 1), now)]
 
@@ -134,6 +172,8 @@ class Desk:
             return [*looks(self._agent, held, asked)]
         if asked.verb in questions.ALL:
             return [Reply(asked, {})]
+        if asked.verb == "config":
+            return [Reply(asked, self._configured())]
         if asked.verb == "reload":
             effects = self.reload(now)
             result = "failed" if self._problems else "reloaded"
@@ -153,6 +193,12 @@ class Desk:
             return self._step(self._typed(asked), now)
         except ValueError as error:
             return [Reply(asked, {"result": "usage", "problem": str(error)})]
+
+    def _configured(self) -> Mapping[str, Any]:
+        """What the agent goes by at this moment, which files may say otherwise by now."""
+        policies = [(one.name, one.place, one.digest) for one in self._agent.policies.values() if one.name not in BUILT_IN]
+        now = {"policies": policies, "at": self._loaded, "up": self._up, "forced": self._agent.settings.forced}
+        return {**self._parts.configured(), **now, "problems": self._problems}
 
     def _web(self, asked: Asked) -> list[Effect]:
         """A link to the pages for whoever asks; that there is one is on record before it is used."""

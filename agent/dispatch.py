@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import logging
+import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any, Final
 
@@ -30,6 +31,7 @@ from agent.messages import (
     Verified,
     Verify,
 )
+from agent.metrics.meters import Meters
 from agent.notifying.courier import Courier, not_sent
 from agent.workers import Job, Lanes
 
@@ -47,7 +49,8 @@ Counted = Callable[[], None]
 
 @dataclass(frozen=True)
 class Outside:
-    """What effects are carried out with. `keep` stores evidence; `counted` reads the drop counters when a person asks.
+    """What effects are carried out with. `keep` stores evidence; `counted` reads the drop counters when a person asks; `meters`
+    take the time.
 
     `door` is asked right before changes are made, `door_again` before what vanished is put back. `outlive` sees to it that
     what is made ends also when the agent is dead by then. `courier` tells people.
@@ -61,6 +64,7 @@ class Outside:
     door_again: execute.Door = execute.unguarded
     outlive: Outlive | None = None
     courier: Courier | None = None
+    meters: Meters = field(default_factory=Meters)
 
 
 def carry_out(effects: Sequence[Effect], outside: Outside, now: float) -> None:  # noqa: C901 - a table
@@ -87,6 +91,7 @@ def carry_out(effects: Sequence[Effect], outside: Outside, now: float) -> None: 
     for lane, planned in plans.items():
         _begin(outside, lane, partial(_plans, lane, planned, systems), partial(_not_planned, planned), now)
     for lane, applied in applies.items():
+        outside.meters.decided(applied)
         _begin(outside, lane, partial(_applies, lane, applied, outside), partial(_not_applied, applied), now)
 
 
@@ -163,11 +168,19 @@ def _applies(lane: str, batch: Sequence[Apply], outside: Outside) -> Job:
     def work() -> list[Applied]:
         if outlive:
             outlive.arm(capsules)  # first: whatever happens from here on, it ends
-        outcomes = execute.apply([one.jobs for one in batch], outside.systems, outside.keep, outside.door)
-        return [Applied(one.run, outcome) for one, outcome in zip(batch, outcomes, strict=True)]
+        passes: list[float] = []
+        made = partial(_stamp, passes)
+        outcomes = execute.apply([one.jobs for one in batch], outside.systems, outside.keep, outside.door, made)
+        done = [Applied(one.run, outcome) for one, outcome in zip(batch, outcomes, strict=True)]
+        outside.meters.acted(done, passes)
+        return done
 
     deadline = _deadline(batch) + execute.seconds(changes, outside.systems) + (2 * ARMING if capsules else 0.0)
     return Job(f"apply {len(changes)} changes on {lane}", work, partial(_not_applied, batch), deadline, changes=True)
+
+
+def _stamp(passes: list[float]) -> None:
+    passes.append(time.time())
 
 
 def _not_applied(batch: Sequence[Apply], why: str) -> list[Applied]:

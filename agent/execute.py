@@ -30,19 +30,30 @@ def _unkept(_mitigation: str, one: Call, value: Any) -> Mapping[str, Any]:
     return {"call": str(one), "value": value}
 
 
+def unheard() -> None:
+    """Nobody wants to hear when changes were made."""
+
+
 def unguarded(_changes: Sequence[Change]) -> Mapping[int, str]:
     """Without anybody at the door, all may pass."""
     return {}
 
 
 def apply(
-    batches: Sequence[Sequence[Job]], systems: Mapping[str, System], keep: Keep = _unkept, door: Door = unguarded
+    batches: Sequence[Sequence[Job]],
+    systems: Mapping[str, System],
+    keep: Keep = _unkept,
+    door: Door = unguarded,
+    made: Callable[[], None] = unheard,
 ) -> list[tuple[Outcome, ...]]:
-    """Make changes and see that they hold. Batches are independent; within one, a change that fails stops those after it."""
+    """Make changes and see that they hold. Batches are independent; within one, a change that fails stops those after it.
+
+    `made` is called each time that the next change of every batch was made, and not yet read back.
+    """
     outcomes: list[list[Outcome]] = [[] for _ in batches]
     for depth in range(max(map(len, batches), default=0)):
         going = [at for at, jobs in enumerate(batches) if depth < len(jobs) and all(_goes_on(one) for one in outcomes[at])]
-        for at, outcome in zip(going, _pass([batches[at][depth] for at in going], systems, keep, door), strict=True):
+        for at, outcome in zip(going, _pass([batches[at][depth] for at in going], systems, keep, door, made), strict=True):
             outcomes[at].append(outcome)
     return [
         (*done, *(Outcome(name, "not_tried", f"{done[-1].mitigation} failed before it") for name, _ in jobs[len(done) :]))
@@ -55,21 +66,22 @@ def _goes_on(one: Outcome) -> bool:
     return one.result in ("in_force", "partly", "under_way")
 
 
-def _pass(jobs: Sequence[Job], systems: Mapping[str, System], keep: Keep, door: Door) -> list[Outcome]:
+def _pass(jobs: Sequence[Job], systems: Mapping[str, System], keep: Keep, door: Door, made: Callable[[], None]) -> list[Outcome]:
     """Make those that the door lets pass. Evidence is taken before it is asked, since that may take its time."""
     found = [_captured(name, change, systems, keep) for name, change in jobs]
     barred = door([change for _, change in jobs])
-    made = iter(_make([job for at, job in enumerate(jobs) if at not in barred], systems))
+    done = iter(_make([job for at, job in enumerate(jobs) if at not in barred], systems, made))
     return [
-        (Outcome(job[0], "failed", f"refused at the door: {barred[at]}") if at in barred else next(made))._replace(found=seen)
+        (Outcome(job[0], "failed", f"refused at the door: {barred[at]}") if at in barred else next(done))._replace(found=seen)
         for at, (job, seen) in enumerate(zip(jobs, found, strict=True))
     ]
 
 
-def _make(jobs: Sequence[Job], systems: Mapping[str, System]) -> list[Outcome]:
+def _make(jobs: Sequence[Job], systems: Mapping[str, System], made: Callable[[], None]) -> list[Outcome]:
     applied = _perform([change.apply for _, change in jobs], systems)
+    made()
     held = _perform([change.verify for _, change in jobs], systems)
-    return [_outcome(name, change, made, holds) for (name, change), made, holds in zip(jobs, applied, held, strict=True)]
+    return [_outcome(name, change, answer, holds) for (name, change), answer, holds in zip(jobs, applied, held, strict=True)]
 
 
 def _captured(name: str, change: Change, systems: Mapping[str, System], keep: Keep) -> tuple[Mapping[str, Any], ...]:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from functools import cached_property
 from ipaddress import IPv4Network, IPv6Network
-from typing import Final
+from typing import Final, Literal
 
 from agent.action import Action, Call, Change, spelled
 from agent.policy import Limits
@@ -34,6 +34,12 @@ WIDEST: Final[Mapping[int, int]] = {4: 16, 6: 32}
 """The shortest prefix that may be touched, by IP version: a whole provider is never one attacker."""
 
 
+Reason = Literal[
+    "lifeline", "spared", "protected", "wide", "limit", "share", "person", "withdrawn", "undone", "evidence", "fields", "other"
+]  # fmt: skip
+"""What sort of refusal it is, for counting; the sentence beside it says the rest."""
+
+
 @dataclass(frozen=True, slots=True)
 class Verdict:
     """Allowed or not, and a sentence saying because of what."""
@@ -44,6 +50,7 @@ class Verdict:
     """Not without a person's yes."""
     over: bool = False
     """A limit said no, and nothing else."""
+    reason: Reason = "other"
 
 
 ALLOWED: Final = Verdict(True, "within every limit")
@@ -143,17 +150,19 @@ def touches(
     """
     for named in (one for change in changes for one in change.touches):
         if because := _protected(named, protected):
-            return Verdict(False, because)
+            return Verdict(False, because, reason="protected")
     for network in (one for change in changes for one in addresses(change.apply)):
         if network.prefixlen < WIDEST[network.version]:
-            return Verdict(False, f"{network} is wider than /{WIDEST[network.version]}, the widest network that may be touched")
+            because = f"{network} is wider than /{WIDEST[network.version]}, the widest network that may be touched"
+            return Verdict(False, because, reason="wide")
         if line := lifelines.touched(network):
-            return Verdict(False, _touched(network, line))
+            return Verdict(False, _touched(network, line), reason="lifeline")
         if spared and (line := spared.touched(network)):
-            return Verdict(False, f"{spoken(network)} {line.why}{_mend(line)}")
+            return Verdict(False, f"{spoken(network)} {line.why}{_mend(line)}", reason="spared")
         for name, networks in never.items():
             if found := next((one for one in networks if overlap(one, network)), None):
-                return Verdict(False, f"{spoken(network)} is on the list `{name}` ({found}), which this policy never touches")
+                because = f"{spoken(network)} is on the list `{name}` ({found}), which this policy never touches"
+                return Verdict(False, because, reason="spared")
     return ALLOWED
 
 
@@ -196,7 +205,8 @@ def needs_a_person(action: Action) -> Verdict:
     """Nobody but a person decides on what loses something or stops a whole service; the refusal says by which command."""
     if action.impact != "destructive":
         return ALLOWED
-    return Verdict(False, f'{action.name} is destructive and waits for a person: {spelled(action)} --why "…"')
+    because = f'{action.name} is destructive and waits for a person: {spelled(action)} --why "…"'
+    return Verdict(False, because, reason="person")
 
 
 @dataclass(frozen=True, slots=True)
@@ -210,10 +220,11 @@ class Tally:
 def within(limits: Limits, tally: Tally, now: float, whose: str) -> Verdict:
     """Whether one more plan stays inside the limits. `whose` names them in the refusal."""
     if limits.max_active is not None and tally.active >= limits.max_active:
-        return Verdict(False, f"{tally.active} mitigations are in force, and {limits.max_active} are the most {whose} allows")
+        because = f"{tally.active} mitigations are in force, and {limits.max_active} are the most {whose} allows"
+        return Verdict(False, because, reason="limit")
     if limits.max is None:
         return ALLOWED
     recent = len(tally.done) - bisect_right(tally.done, now - limits.max.span.total_seconds())
     if recent >= limits.max.most:
-        return Verdict(False, f"{recent} mitigations were made, and {whose} allows {limits.max}")
+        return Verdict(False, f"{recent} mitigations were made, and {whose} allows {limits.max}", reason="limit")
     return ALLOWED

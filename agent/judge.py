@@ -60,20 +60,23 @@ def lengthens(turn: Turn, run: Run, action: Any) -> Verdict:
 
 def _wanted(turn: Turn, run: Run, action: Any) -> Verdict:
     """Whether it is wanted now, whatever was true when it began."""
-    because = _withdrawn(turn, run, action) or refusal(turn.agent, run.policy)
-    return Verdict(False, because) if because else ALLOWED
+    if verdict := _withdrawn(turn, run, action):
+        return verdict
+    because = refusal(turn.agent, run.policy)
+    return Verdict(False, because, reason="evidence") if because else ALLOWED
 
 
-def _withdrawn(turn: Turn, run: Run, action: Any) -> str:
-    """Why a policy's run may not go on, whatever was true when it began; empty while it may."""
+def _withdrawn(turn: Turn, run: Run, action: Any) -> Verdict | None:
+    """Why a policy's run may not go on, whatever was true when it began; None while it may."""
     if run.policy is None:
-        return ""
+        return None
     live = turn.agent.policies.get(run.policy.name)
     if live is None or turn.agent.mode(live) == "off":
-        return "the policy is gone or off"
+        return Verdict(False, "the policy is gone or off", reason="withdrawn")
     if run.approval or not turn.agent.state.undone:
-        return ""
-    return left_alone(turn, run.policy.name, run.target, aim(action))
+        return None
+    because = left_alone(turn, run.policy.name, run.target, aim(action))
+    return Verdict(False, because, reason="undone") if because else None
 
 
 def _person(turn: Turn, run: Run, action: Any) -> Verdict:
@@ -100,7 +103,7 @@ def _person(turn: Turn, run: Run, action: Any) -> Verdict:
 
 
 def _asks(because: str) -> Verdict:
-    return Verdict(False, because, ask=True)
+    return Verdict(False, because, ask=True, reason="person")
 
 
 def left_alone(turn: Turn, policy: str, target: str, *aims: str) -> str:

@@ -2,21 +2,24 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import Any, Final
 
 from agent import view
 from agent.event import Event
 from agent.feeds import followed
 from agent.messages import Asked
+from agent.metrics.meters import Meters
+from agent.metrics.standing import standing
 from agent.notifying import delivered
 from agent.people import lists_view, pausing, silencing
 from agent.scans.sift import unkept
 from agent.schedule import Schedule
 from agent.turn import Agent
 
-FRESH: Final = frozenset({"status", "mitigations", "why", "list_check"})
+FRESH: Final = frozenset({"status", "mitigations", "why", "list_check", "metrics"})
 """Questions that are answered by what the systems say now, never by what we remember."""
 ALL: Final = FRESH | {
     "incidents", "events", "approvals", "alerts", "pauses", "silences", "lists", "list_entries", "policies", "checks", "ping",
@@ -34,6 +37,7 @@ class Facts:
     newest: Callable[[float, int], Sequence[Event]]
     about: Mapping[str, Any]
     evictions: Callable[[], Mapping[str, int]] = dict
+    meters: Meters = field(default_factory=Meters)
 
 
 def answer(facts: Facts, asked: Asked, now: float) -> Mapping[str, Any]:  # noqa: C901, PLR0912 - a table, one line a question
@@ -44,6 +48,8 @@ def answer(facts: Facts, asked: Asked, now: float) -> Mapping[str, Any]:  # noqa
             shown = view.status(agent, now, counters)
             evictions = {**shown["evictions"], **facts.evictions()}
             return {**shown, **facts.about, "evictions": evictions, "checks": _checks(facts.schedule)}
+        case "metrics":
+            return _metrics(facts, now)
         case "mitigations":
             return view.mitigations(agent, now, counters, ended=bool(body.get("ended")))
         case "incidents":
@@ -77,6 +83,14 @@ def answer(facts: Facts, asked: Asked, now: float) -> Mapping[str, Any]:  # noqa
             return {"items": [{**one._asdict(), "skewed": one.skewed} for one in found]}
         case _:
             return {}
+
+
+def _metrics(facts: Facts, now: float) -> Mapping[str, Any]:
+    agent, schedule = facts.agent, facts.schedule.checks.values()
+    evictions = {"windows": agent.watch.evictions, **agent.state.evictions, **facts.evictions()}
+    checks = Counter(said.state for one in schedule for said in one.answers)
+    about = {**facts.about, "counters": facts.counters, "evictions": evictions, "checks": checks}
+    return {"families": standing(agent, facts.meters, about, now), "pid": facts.about["pid"]}
 
 
 def _checks(schedule: Schedule) -> list[dict[str, Any]]:

@@ -59,6 +59,8 @@ class Sensing:
         self._over, self._serving = False, set[str]()
         self._dropped: Counter[str] = Counter()
         self._forgotten: dict[str, int] = {}
+        self.lag: dict[str, int] = {}
+        """Source → bytes that it had still to read, when it said so last."""
         self.blind: dict[str, str] = {}
         """Source → why it cannot be read."""
         self.silent: dict[str, str] = {}
@@ -115,6 +117,11 @@ class Sensing:
             yield item
 
     @property
+    def batches(self) -> int:
+        """How many are left for the next turn."""
+        return sum(map(len, self._lines.values()))
+
+    @property
     def waiting(self) -> bool:
         """Whether something is left for the next turn."""
         return bool(self._lines)
@@ -132,6 +139,8 @@ class Sensing:
             say, blind, silent = str(event.get("say")), not event.get("ok"), bool(event.get("overdue"))
             name = str(event.get("name"))  # the sensor's source, or one of the senders that it hears
             self._forgotten[name] = int(event.get("forgotten") or 0)
+            if (lag := event.get("lag_bytes")) is not None:
+                self.lag[name] = int(lag)
             if (blind, silent) != (name in self.blind, name in self.silent):
                 said.append(Record("sensor", {"name": name, "ok": not (blind or silent), "say": say}))
             self.blind = _with(self.blind, name, say if blind else "")

@@ -12,6 +12,7 @@ import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
+from hashlib import sha256
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -39,8 +40,8 @@ if TYPE_CHECKING:
 __all__ = ["build", "catalogue", "lifelines", "parse", "read_config_file", "read_policies", "settings", "systems"]
 
 AT_START: Final = (
-    "host", "state", "socket", "sensors", "feeds", "intake", "pages", "checks", "postgres", "vault", "docker", "ssh_ports",
-    "evidence", "canary", "hooks",
+    "host", "state", "socket", "sensors", "feeds", "intake", "pages", "metrics", "checks", "postgres", "vault", "docker",
+    "ssh_ports", "evidence", "canary", "hooks",
 )  # fmt: skip
 """What of agent.yaml is taken over at a start only; a reload says so where it has changed."""
 STAND_INS: Final = {"office": (address("192.0.2.0/28"),), "monitoring": (address("192.0.2.16/28"),)}
@@ -95,7 +96,8 @@ def read_config_file(path: Path) -> Config:
     sensors = discover_sensors()
     del sensors["intake"]  # it has a place of its own in agent.yaml
     asked, sent = discover(checks, mark="ask"), discover_senders()
-    return read_config(text, str(path), sensors=sensors, checks=asked, senders=sent, notifiers=_notifiers(text))
+    read = read_config(text, str(path), sensors=sensors, checks=asked, senders=sent, notifiers=_notifiers(text))
+    return replace(read, digest=sha256(text.encode(errors="surrogateescape")).hexdigest())
 
 
 def _notifiers(text: str) -> dict[str, type[Any]]:
@@ -193,11 +195,13 @@ def build(
     from agent.expiry.outlive import Outlive
     from agent.feeds.follow import follow
     from agent.loss.degraded import Memory
+    from agent.metrics.serving import Metrics
     from agent.notifying.courier import Courier
     from agent.pages.serving import Pages
     from agent.people.silencing import telling
     from agent.schedule import Schedule, Scheduled
     from agent.sensors.files import placed
+    from agent.support.configured import Configured
     from agent.turn import Agent, Reread
     from agent.watching.watch import Watch
 
@@ -236,9 +240,11 @@ def build(
         changed = tuple(name for name in AT_START if getattr(fresh, name) != getattr(config, name))
         learnt = lifelines(fresh, world).certain.given
         read = Reread((*read_policies(fresh, learnt)[0], *own), settings(fresh, forced_dry_run=forced_dry_run), changed)
+        configured.took(fresh)
         live = fresh  # `never_touch` and `keep_open` are asked for again and again
         return read
 
+    configured = Configured(config_path, config, redact)
     told = telling(agent, told)
     return Daemon(
         Parts(
@@ -262,6 +268,9 @@ def build(
             feeds=feeds,
             courier=Courier(redact.clean, learn),
             pages=Pages(config.pages, config.journal) if config.pages else None,
+            metrics=Metrics(config.metrics) if config.metrics else None,
+            config_digest=lambda: live.digest,
+            configured=configured.shown,
         )
     )
 

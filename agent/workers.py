@@ -9,9 +9,10 @@ from __future__ import annotations
 
 import queue
 import threading
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
 LIMITS: Final = {"firewall": 1, "host": 1, "units": 3, "postgres": 3, "vault": 4, "containers": 3, "forensics": 2, "net": 16}
 """How many jobs of a lane run at once; one where a lane is not named. The firewall's socket belongs to one thread at a time."""
@@ -39,12 +40,24 @@ class Finished:
     message: Any
 
 
+class Timekeeper(Protocol):
+    """Whoever wants to know how long jobs take."""
+
+    def worked(self, lane: str, seconds: float) -> None:
+        """A job is done, after so many seconds; called by the lane's thread."""
+
+    def gave_up(self, lane: str) -> None:
+        """A job was given up on."""
+
+
 class Lane:
     """The jobs of one outside system. Only the owner's thread calls its methods."""
 
-    def __init__(self, name: str, mailbox: queue.SimpleQueue[Any], numbers: Iterator[int]) -> None:
+    def __init__(
+        self, name: str, mailbox: queue.SimpleQueue[Any], numbers: Iterator[int], timekeeper: Timekeeper | None = None
+    ) -> None:
         """A lane without threads; the first jobs start them."""
-        self.name, self._mailbox, self._numbers = name, mailbox, numbers
+        self.name, self._mailbox, self._numbers, self._timekeeper = name, mailbox, numbers, timekeeper
         self._limit = LIMITS.get(name, 1)
         self._waiting: queue.SimpleQueue[int] = queue.SimpleQueue()  # a job that is given up on leaves no more than its number
         self._out: dict[int, tuple[float, Job]] = {}
@@ -66,10 +79,13 @@ class Lane:
             if out is None:  # given up on before it began: what was told to have failed must not happen later
                 continue
             _, job = out
+            begun = time.monotonic()
             try:
                 message = job.work()
             except Exception as error:  # noqa: BLE001 - one of the three places: a lane's worker
                 message = job.failed(f"cannot {job.name}: {type(error).__name__}: {error}")
+            if self._timekeeper:
+                self._timekeeper.worked(self.name, time.monotonic() - begun)
             self._mailbox.put(Finished(number, message))
 
     def accept(self, done: Finished) -> bool:
@@ -83,6 +99,8 @@ class Lane:
 
     def _give_up(self, number: int) -> Any:
         _, job = self._out.pop(number)
+        if self._timekeeper:
+            self._timekeeper.gave_up(self.name)
         return job.failed(f"cannot {job.name}: {self.name} did not answer within {job.deadline:g} s")
 
     @property
@@ -99,15 +117,15 @@ class Lane:
 class Lanes:
     """Every lane by name, made when first needed."""
 
-    def __init__(self, mailbox: queue.SimpleQueue[Any]) -> None:
+    def __init__(self, mailbox: queue.SimpleQueue[Any], timekeeper: Timekeeper | None = None) -> None:
         """No lanes yet."""
-        self._mailbox, self._lanes = mailbox, dict[str, Lane]()
+        self._mailbox, self._timekeeper, self._lanes = mailbox, timekeeper, dict[str, Lane]()
         self._numbers = iter(range(1, 1 << 62))
 
     def start(self, lane: str, job: Job, now: float) -> None:
         """Have a job done in a lane."""
         if lane not in self._lanes:
-            self._lanes[lane] = Lane(lane, self._mailbox, self._numbers)
+            self._lanes[lane] = Lane(lane, self._mailbox, self._numbers, self._timekeeper)
         self._lanes[lane].start(job, now)
 
     def answer(self, message: Any) -> None:

@@ -16,6 +16,7 @@ pytest_plugins = (
     "tests.postgres",
     "tests.openbao",
     "tests.systemd_box",
+    "tests.debian",
     "tests.services",
     "tests.people",
     "tests.aws",

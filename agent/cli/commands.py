@@ -22,6 +22,7 @@ _SECTIONS: Final = {
         "notify": ("notify", "Ways to people: what waits to be told, and whether each works."),
         "baseline": ("baseline", "Watched files: what differs from what is right, and accepting it."),
         "check": ("check", "Health checks: run them now, list them."),
+        "metrics": ("metrics", "The agent's numbers for Prometheus."),
     },
     "Act": {
         "ack": ("incidents", "Say that you are on it; nobody else is woken for it."),
@@ -43,6 +44,8 @@ _SECTIONS: Final = {
         "run": ("run", "Run the agent in the foreground."),
         "init": ("init", "Look at this host and write an agent.yaml for it."),
         "doctor": ("doctor", "Look for what keeps the agent from working."),
+        "config": ("config", "Every setting that holds, and where it comes from."),
+        "support-bundle": ("support_bundle", "One file for those who help, without secrets."),
         "reload": ("order", "Read the policies and agent.yaml again."),
         "grants": ("grants", "What the agent needs to be granted in PostgreSQL and Vault, ready to run."),
         "import": ("import_", "Reports of scanners: trivy, grype, sarif."),
@@ -53,7 +56,7 @@ _SECTIONS: Final = {
     },
 }
 
-_UNLISTED: Final = {"expire": "expire", "restore": "restore"}
+UNLISTED: Final = {"expire": "expire", "restore": "restore"}
 """What systemd calls, and hardly ever a person."""
 
 
@@ -70,11 +73,12 @@ class _Root(click.Group):
 
     def get_command(self, ctx: click.Context, name: str) -> click.Command | None:  # noqa: ARG002 - click's signature
         """A command, imported now."""
-        if name in _UNLISTED:
-            return cast("click.Command", getattr(import_module(f"agent.cli.{_UNLISTED[name]}"), name))
+        if name in UNLISTED:
+            return cast("click.Command", getattr(import_module(f"agent.cli.{UNLISTED[name]}"), name))
         for commands in _SECTIONS.values():
             if name in commands:
                 module = import_module(f"agent.cli.{commands[name][0]}")
+                name = name.replace("-", "_")
                 return cast("click.Command", getattr(module, name if hasattr(module, name) else f"{name}_"))
         return None
 

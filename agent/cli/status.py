@@ -90,12 +90,17 @@ def _plain(answer: Answer) -> Iterable[list[Cell]]:
     yield from intake_rows.rows(answer["intake"])
     yield from feed_rows.rows(answer["feeds"])
     yield from notify_rows.rows(answer["notify"])
-    for address, why in (answer["pages"] or {"listens": {}})["listens"].items():
-        yield ["pages", address, why or "listens"]
+    yield from _listening(answer)
     if one := answer["canary"]:
         yield ["canary", one["result"], At(one["at"]), one["ms"], one["say"]]
     if answer["problems"]:
         yield ["problems", answer["problems"]]
+
+
+def _listening(answer: Answer) -> Iterable[list[Cell]]:
+    for what in ("pages", "metrics"):
+        for address, why in (answer[what] or {"listens": {}})["listens"].items():
+            yield [what, address, why or "listens"]
 
 
 def _seen(answer: Answer) -> Iterable[list[Cell]]:

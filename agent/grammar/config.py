@@ -31,13 +31,16 @@ from agent.grammar.config_keys import (
     SensorOptions,
     VaultKeys,
 )
+from agent.grammar.config_metrics import metrics
 from agent.grammar.config_notify import notify
 from agent.grammar.config_pages import pages
 from agent.grammar.config_windows import windows
 from agent.grammar.located import LARGEST, Node, Place, Problem, Problems, did_you_mean, scan
 from agent.grammar.pick import Picked, Shelf, pick
 from agent.grammar.typed import read, record, values_of
+from agent.grammar.version import CONFIG, Steps, lifted
 from agent.intake.settings import Settings
+from agent.metrics.settings import Settings as Metrics
 from agent.notifying.routes import Routes
 from agent.pages.settings import Settings as Pages
 from agent.people.maintenance import Window
@@ -90,11 +93,16 @@ class Config:
     intake: Settings | None = None
     hooks: Mapping[str, HookKeys] = field(default_factory=dict)
     pages: Pages | None = None
+    metrics: Metrics | None = None
     notifiers: Mapping[str, Any] = field(default_factory=dict)
     """The channels to people, ready to be called."""
     routes: Routes = field(default_factory=Routes)
     canary: timedelta = CANARY
     """How often a line of the agent's own goes the whole way; nothing where it is switched off."""
+    digest: str = field(default="", compare=False)
+    """SHA-256 of the file, in hex; empty where it was not read from one."""
+    notes: tuple[Problem, ...] = field(default=(), compare=False)
+    """What is to be written otherwise by and by: the file is of an older version."""
 
     @property
     def journal(self) -> Path:
@@ -107,9 +115,11 @@ class Config:
         return self.state / "evidence"
 
 
-def read_config(
+def read_config(  # noqa: PLR0913 - a shelf of types for each
     text: str,
     name: str,
+    steps: Steps = CONFIG,
+    /,
     *,
     sensors: Mapping[str, type[Any]],
     checks: Mapping[str, type[Any]],
@@ -122,12 +132,14 @@ def read_config(
         Problems: something is wrong; all of it. Passwords do not show in the lines that problems quote.
     """
     documents, found = scan(text, name)
-    root = documents[0] if documents else Node({}, Place(name, 1, 1))
+    if not documents and not found:  # a full disk or a broken editor leaves such: nothing would be safe from actions
+        found.append(Problem(Place(name, 1, 1), "the file is empty", "have one written for this host: contain init"))
+    root = lifted(documents[0], steps, found) if documents else None
     found += [
         Problem(other.place, "a second document", "agent.yaml is a single one; take the --- away") for other in documents[1:]
     ]
-    config = _ConfigReader(root, found, sensors, checks, senders, notifiers).read()
-    if found or config is None:
+    config = _ConfigReader(root, found, sensors, checks, senders, notifiers).read() if root else None
+    if config is None:
         raise Problems([_without_password(one) for one in found])
     return config
 
@@ -176,15 +188,16 @@ class _ConfigReader:
             "canary": self._canary(given.get("canary")),
             "intake": intake(given.get("intake"), given.get("socket") or Config.socket, self.senders, self.found),
             "pages": pages(given.get("pages")),
+            "metrics": metrics(given.get("metrics")),
             "notifiers": told.notifiers,
             "routes": told.routes,
             "hooks": hooks(given.get("hooks"), self.root, list(given.get("checks") or ()), self.found),
             "maintenance": windows(given.get("maintenance"), self.found),
         }
-        if self.found:
+        if any(one.level == "error" for one in self.found):
             return None
         plain = {name: value for name, value in given.items() if name in _PLAIN}
-        return Config(**plain, **made)
+        return Config(**plain, **made, notes=tuple(map(_without_password, self.found)))
 
     def _canary(self, node: Node | None) -> timedelta:
         if node is None:
@@ -251,7 +264,7 @@ _EVERY: Final = timedelta(seconds=10)
 _TIMEOUT: Final = timedelta(seconds=3)
 _MADE: Final = frozenset(
     {"sensors", "checks", "postgres", "vault", "docker", "limits", "canary", "hooks", "maintenance", "intake", "pages", "feeds"}
-    | {"notifiers", "routes"}
+    | {"notifiers", "routes", "metrics", "digest", "notes"}
 )
 _PLAIN: Final = frozenset(one.name for one in fields(Config)) - _MADE
 

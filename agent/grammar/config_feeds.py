@@ -17,8 +17,7 @@ from pydantic import AfterValidator
 from agent.feeds.listing import Bounds
 from agent.feeds.reading import Format, Layout
 from agent.grammar.located import Node, Problem
-from agent.grammar.typed import About
-from agent.schema import Address, Duration, Flag, address, rough
+from agent.schema import About, Address, Duration, Flag, address, rough
 
 USUAL: Final = ("threats",)
 """Lists that shipped policies name, and that are there, empty, where agent.yaml says nothing of them."""
@@ -81,7 +80,7 @@ class CrowdsecKeys:
     """Where CrowdSec's decisions are asked for, and which of them."""
 
     key_file: Annotated[Path, About("a file that only the agent can read, with what `cscli bouncers add` said")]
-    url: Annotated[str, AfterValidator(_lapi), About("its local API")] = "http://127.0.0.1:8080"
+    url: Annotated[str, AfterValidator(_lapi), About("its local API", '"http://127.0.0.1:8080"')] = "http://127.0.0.1:8080"
     origins: Annotated[tuple[str, ...], About("decisions of these origins alone, as in [crowdsec, cscli, CAPI]")] = ()
     scenarios: Annotated[tuple[str, ...], About("decisions whose scenario has one of these words, as in [ssh]")] = ()
 
@@ -97,11 +96,16 @@ class FeedKeys:
     """One list that others keep: a file, a server's text, or CrowdSec's decisions."""
 
     file: Annotated[Path | None, About("a file, read again when it changes")] = None
-    url: Annotated[Annotated[str, AfterValidator(_public)] | None, About("where it is fetched, over https")] = None
+    url: Annotated[
+        Annotated[str, AfterValidator(_public)] | None,
+        About("where it is fetched, over https", '"https://lists.example.com/drop.txt"'),
+    ] = None
     crowdsec: Annotated[CrowdsecKeys | None, About("CrowdSec's decisions, as in {key_file: crowdsec-key}")] = None
     every: Annotated[Every | None, About("fetch it so often, as in 6h; at least 1h from others' servers")] = None
     format: Annotated[Format, About("how it is written: auto knows plain lines from JSON lines; csv must be said")] = "auto"
-    column: Annotated[str, About("the column of a CSV, by number from 1 or by name; in JSON lines the name, else cidr")] = ""
+    column: Annotated[
+        str, About("the column of a CSV, by number from 1 or by name; in JSON lines the name, else cidr", "cidr")
+    ] = ""
     max_entries: Annotated[Annotated[int, Interval(ge=1, le=1_000_000)], About("more networks than that, and it is not used")] = (
         100_000
     )

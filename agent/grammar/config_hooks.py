@@ -11,9 +11,8 @@ from typing import Annotated, ClassVar, Final
 from pydantic import AfterValidator
 
 from agent.grammar.located import Node, Problem, did_you_mean
-from agent.grammar.typed import About
 from agent.policy import Policy
-from agent.schema import Duration, rough
+from agent.schema import About, Duration, rough
 
 LONGEST: Final = timedelta(hours=12)
 _NAME: Final = re.compile(r"[a-z0-9][a-z0-9-]{0,62}")
@@ -53,11 +52,11 @@ class HookKeys:
 
     run: Annotated[tuple[str, ...], About("the program and its arguments, as in [/usr/local/sbin/rollback, shop]; no shell")]
     timeout: Annotated[Time, About("killed after this time, with all it started")] = timedelta(minutes=5)
-    user: Annotated[str, About("who runs it; the agent's own user where nothing is said")] = ""
-    env: Annotated[Mapping[str, str], About("variables, beside PATH, LANG, HOME and USER; none of the agent's own")] = field(
-        default_factory=dict
-    )
-    verify: Annotated[tuple[str, ...], About("checks that must be good after it, before the incident is resolved")] = ()
+    user: Annotated[str, About("who runs it; the agent's own user where nothing is said", "deploy")] = ""
+    env: Annotated[
+        Mapping[str, str], About("variables, beside PATH, LANG, HOME and USER; none of the agent's own", "{RELEASE: stable}")
+    ] = field(default_factory=dict)
+    verify: Annotated[tuple[str, ...], About("checks that must be good after it, before the incident is resolved", "[shop]")] = ()
     verify_run: Annotated[
         tuple[str, ...],
         About("a program that is run after it; ends it well, the hook has worked, as in [/usr/local/sbin/check, shop]"),

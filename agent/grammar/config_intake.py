@@ -15,10 +15,10 @@ from pydantic import AfterValidator
 from agent.grammar.located import Node, Problem
 from agent.grammar.pick import Picked, Shelf, pick
 from agent.grammar.policy_keys import RateLine
-from agent.grammar.typed import About, read, record
+from agent.grammar.typed import read, record
 from agent.intake.settings import GRAFANA_TIMESTAMP, LARGEST, LARGEST_EVER, Auth, Inlet, Listen, Settings, Style, Tls, Way
 from agent.policy import Rate
-from agent.schema import Duration, Size, rough
+from agent.schema import About, Duration, Size, rough
 
 SOCKET: Final = "intake.sock"
 RATE: Final = Rate(50, timedelta(seconds=1))
@@ -73,14 +73,18 @@ class AuthKeys:
     """How a sender shows who it is: one of these."""
 
     users: Annotated[tuple[str, ...], About("users of this host who may send over the unix socket, as in [prometheus]")] = ()
-    client_names: Annotated[tuple[str, ...], About("names in its client certificate, by an issuer of tls: {client_ca_file}")] = ()
+    client_names: Annotated[
+        tuple[str, ...],
+        About("names in its client certificate, by an issuer of tls: {client_ca_file}", "[alertmanager.example.com]"),
+    ] = ()
     bearer_file: Annotated[Path | None, About("a file with its token; two lines while you exchange it")] = None
     basic_file: Annotated[Path | None, About("a file with user:password, for what knows basic authentication only")] = None
     hmac_file: Annotated[Path | None, About("a file with the secret that signs: X-Containment-Signature: t=…,v1=…")] = None
     path_file: Annotated[Path | None, About("a file with the secret to stand behind its name in the path")] = None
     style: Annotated[Style, About("grafana, pagerduty: as those two sign")] = "containment"
     timestamp_header: Annotated[
-        Annotated[str, AfterValidator(_header)], About("the header that Grafana is told to put the time into; it is demanded")
+        Annotated[str, AfterValidator(_header)],
+        About("the header that Grafana is told to put the time into; it is demanded", "X-Grafana-Alerting-Timestamp"),
     ] = GRAFANA_TIMESTAMP
 
     elsewhere: ClassVar[Mapping[str, str]] = {
@@ -122,7 +126,12 @@ class AuthKeys:
 class SenderOptions:
     """What may stand beside the type of a sender."""
 
-    auth: Annotated[Node, About("how it shows who it is: {bearer_file: …}, {users: [prometheus]}, {hmac_file: …}, or none")]
+    auth: Annotated[
+        Node,
+        About(
+            "how it shows who it is: {bearer_file: …}, {users: [prometheus]}, {hmac_file: …}, or none", "{users: [prometheus]}"
+        ),
+    ]
     rate: Annotated[RateLine | None, About("at most so many documents, as in 50 per 1s; more are to come again")] = None
     largest: Annotated[
         Annotated[Size, AfterValidator(_largest)] | None, About("at most so much in one document, as in 8MiB; 1MiB if unsaid")
@@ -153,10 +162,22 @@ class TlsKeys:
 class IntakeKeys:
     """Where other tools hand in their alerts: POST /in/NAME."""
 
-    senders: Annotated[Mapping[str, Node], About("who may send, as in prometheus: {alertmanager: {}, auth: {bearer_file: …}}")]
+    senders: Annotated[
+        Mapping[str, Node],
+        About(
+            "who may send, as in prometheus: {alertmanager: {}, auth: {bearer_file: …}}",
+            "{prometheus: {alertmanager: {}, auth: {bearer_file: /etc/containment-agent/prometheus}}}",
+        ),
+    ]
     socket: Annotated[Path | None, About("the unix socket; intake.sock beside the control socket if unsaid")] = None
     listen: Annotated[Listening | None, About('a TCP address too, as in "127.0.0.1:9443"')] = None
-    tls: Annotated[TlsKeys | None, About("speak HTTPS at the TCP address: {cert_file: …, key_file: …}")] = None
+    tls: Annotated[
+        TlsKeys | None,
+        About(
+            "speak HTTPS at the TCP address: {cert_file: …, key_file: …}",
+            "{cert_file: /etc/containment-agent/tls.pem, key_file: /etc/containment-agent/tls.key}",
+        ),
+    ] = None
 
     elsewhere: ClassVar[Mapping[str, str]] = {
         **dict.fromkeys(("cert_file", "key_file", "client_ca_file"), "it goes inside tls: {…}"),

@@ -12,10 +12,10 @@ from pydantic import AfterValidator
 
 from agent.grammar.located import Node, Problem, did_you_mean
 from agent.grammar.pick import Picked, Shelf, pick
-from agent.grammar.typed import About, keys, record, values_of
+from agent.grammar.typed import keys, record, values_of
 from agent.notifying.routes import Channel, Escalation, Routes
 from agent.policy import Severity
-from agent.schema import Duration, rough
+from agent.schema import About, Duration, rough
 
 MOST: Final = 50
 SHORTEST: Final = timedelta(minutes=1)
@@ -74,10 +74,15 @@ class EscalationKeys:
     while_: Annotated[Literal["unacknowledged", "open"], About("only while nobody has acknowledged it, or while it goes on")] = (
         "unacknowledged"
     )
-    to: Annotated[Names, About("these channels; all where none is named")] = ()
+    to: Annotated[Names, About("these channels; all where none is named", "[lead]")] = ()
 
 
-Rounds = Annotated[tuple[EscalationKeys, ...] | None, About("as in [{after: 5m, to: [lead]}, {after: 10m}]; [] for never")]
+Rounds = Annotated[
+    tuple[EscalationKeys, ...] | None,
+    About(
+        "who is told as well, and when, as in [{after: 5m, to: [lead]}, {after: 10m}]; [] for never", "[{after: 5m, to: [lead]}]"
+    ),
+]
 Whom = Annotated[Names | None, About("the channels that are told, as in [ops, mail]; [] for nobody")]
 
 
@@ -106,17 +111,23 @@ class NotifyKeys:
     """How people are told."""
 
     channels: Annotated[
-        Mapping[str, Node], About("ways to people by name, as in ops: {slack: {channel: C0123456789, token_file: …}}")
+        Mapping[str, Node],
+        About(
+            "ways to people by name, as in ops: {slack: {channel: C0123456789, token_file: …}}",
+            "{ops: {slack: {channel: C0123456789, token_file: /etc/containment-agent/slack}}}",
+        ),
     ]
     routes: Annotated[
         RouteKeys | None, About("who is told, as in {P0: [ops, mail, oncall], P2: [ops]}; unsaid: all, and P3 in a daily list")
     ] = None
     fallback: Annotated[Names, About("who is told where a P0 or P1 gets through to none of its channels, as in [mail]")] = ()
     link: Annotated[
-        Annotated[str, AfterValidator(_link)], About("where the pages are, for links: https://shop1.example.com:9444")
+        Annotated[str, AfterValidator(_link)],
+        About("where the pages are, for links: https://shop1.example.com:9444", '"https://shop1.example.com:9444"'),
     ] = ""
     escalation: Annotated[
-        EscalationTable | None, About("who is told as well while nobody answers: {P0: [{after: 5m, to: [lead]}]}")
+        EscalationTable | None,
+        About("who is told as well while nobody answers: {P0: [{after: 5m, to: [lead]}]}", "{P0: [{after: 5m, to: [lead]}]}"),
     ] = None
 
     elsewhere: ClassVar[Mapping[str, str]] = {

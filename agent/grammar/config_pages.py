@@ -12,9 +12,9 @@ from typing import Annotated, ClassVar, Final
 from pydantic import AfterValidator
 
 from agent.grammar.config_intake import Listening, TlsKeys, listening
-from agent.grammar.typed import About
 from agent.intake.settings import Tls
 from agent.pages.settings import Settings
+from agent.schema import About
 
 _LABEL: Final = r"[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?"
 _HOST: Final = re.compile(rf"{_LABEL}(?:\.{_LABEL})*(?::(\d{{1,5}}))?")
@@ -34,7 +34,11 @@ class PagesKeys:
     listen: Annotated[Listening | None, About('a TCP address, as in "127.0.0.1:9444"; others than loopback with tls only')] = None
     socket: Annotated[Path | None, About("a unix socket, for a proxy on this host that speaks TLS")] = None
     tls: Annotated[
-        TlsKeys | None, About("speak HTTPS: {cert_file: …, key_file: …}; with client_ca_file only to clients of those issuers")
+        TlsKeys | None,
+        About(
+            "speak HTTPS: {cert_file: …, key_file: …}; with client_ca_file only to clients of those issuers",
+            "{cert_file: /etc/containment-agent/tls.pem, key_file: /etc/containment-agent/tls.key}",
+        ),
     ] = None
     hosts: Annotated[
         tuple[Annotated[str, AfterValidator(_host)], ...], About("names that browsers come by, as in [shop1.example.com]")

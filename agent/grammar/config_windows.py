@@ -10,9 +10,10 @@ from typing import Annotated, ClassVar, Final, Literal
 from pydantic import BeforeValidator
 
 from agent.grammar.located import Node, Problem, did_you_mean
-from agent.grammar.typed import About, read
+from agent.grammar.typed import read
 from agent.people.maintenance import DAYS, Window
 from agent.policy import BUILT_IN
+from agent.schema import About
 
 _DAY: Final = 24 * 60
 _CLOCK: Final = re.compile(r"([01]?\d|2[0-3]):([0-5]\d)|24:00")
@@ -35,13 +36,15 @@ _EVERY: Final[tuple[Day, ...]] = ("mon", "tue", "wed", "thu", "fri", "sat", "sun
 class MaintenanceKeys:
     """A window in which policies only say what they would do."""
 
-    from_: Annotated[Clock, About("when it opens, in this host's local time, as in 22:30")]
-    to: Annotated[Clock, About("when it shuts, as in 23:30; an earlier hour is the next day's")]
+    from_: Annotated[Clock, About("when it opens, in this host's local time, as in 22:30", '"22:30"')]
+    to: Annotated[Clock, About("when it shuts, as in 23:30; an earlier hour is the next day's", '"23:30"')]
     days: Annotated[tuple[Day, ...], About("the days on which it opens, as in [tue, thu]; every day where nothing is said")] = (
         _EVERY
     )
-    policies: Annotated[tuple[Node, ...], About("the policies that do not act in it; all where nothing is said")] = ()
-    why: Annotated[str, About("what it is for; it stands in the evidence")] = ""
+    policies: Annotated[
+        tuple[Node, ...], About("the policies that do not act in it; all where nothing is said", "[service-down]")
+    ] = ()
+    why: Annotated[str, About("what it is for; it stands in the evidence", "weekly deploy")] = ""
 
     elsewhere: ClassVar[Mapping[str, str]] = {
         "for": "write to: and the hour at which it shuts",

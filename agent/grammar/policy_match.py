@@ -17,6 +17,22 @@ from agent.policy import Operator, Test
 from agent.schema import Address, Flag, Port, Unit, address, canonical
 
 OPERATORS: Final[tuple[Operator, ...]] = get_args(Operator)
+MEANINGS: Final[Mapping[Operator, tuple[str, str]]] = {
+    "is": ("that value; the same as no operator at all", "{user: root}"),
+    "not": ("none of these values", "{user: {not: [alice, bob]}}"),
+    "in": ("one of these values; the same as a list", "{user: [root, admin]}"),
+    "gt": ("more than this number", "{rps: {gt: 100}}"),
+    "gte": ("this number or more", "{rps: {gte: 100}}"),
+    "lt": ("less than this number", "{error_ratio: {lt: 0.1}}"),
+    "lte": ("this number or less", "{error_ratio: {lte: 0.1}}"),
+    "re": ("a regular expression is found somewhere in the text", "{path: {re: ^/admin}}"),
+    "has": ("the text stands somewhere in it, whatever its case", "{say: {has: timeout}}"),
+    "glob": ("the whole text fits a pattern with * and ?", "{unit: {glob: nginx*}}"),
+    "exists": ("whether the event has the field at all", "{user: {exists: false}}"),
+    "cidr": ("the address is in one of these networks", "{src.ip: {cidr: 10.0.0.0/8}}"),
+    "list": ("the address is on one of these lists of agent.yaml, or of those that others keep", "{src.ip: {list: office}}"),
+}
+"""What each operator holds for, and how it is written."""
 _SYMBOL: Final = re.compile(r"(?P<sign>>=|<=|==|!=|>|<|=|!)\s*(?P<value>\S.*)")
 _SIGNS: Final = {">=": "gte", "<=": "lte", ">": "gt", "<": "lt", "!=": "not", "!": "not"}
 

@@ -13,10 +13,10 @@ from agent.event import Catalogue
 from agent.grammar.located import Node, Problem, did_you_mean
 from agent.grammar.policy_match import Fields
 from agent.grammar.policy_when import Heard
-from agent.grammar.typed import About, read
+from agent.grammar.typed import read
 from agent.notifying.routes import Escalation
 from agent.policy import Class, Gathering, Regime
-from agent.schema import Duration, spell
+from agent.schema import About, Duration, spell
 
 MOST_STEPS: Final = 10
 LONGEST: Final = timedelta(days=1)
@@ -45,9 +45,9 @@ class EscalateKeys:
         Literal["unacknowledged", "open"] | None,
         About("unacknowledged (default): nobody has said that they are on it; open: it still goes on"),
     ] = None
-    to: Annotated[tuple[Node, ...] | None, About("channels of agent.yaml, as in [phone]; all of them where nothing is said")] = (
-        None
-    )
+    to: Annotated[
+        tuple[Node, ...] | None, About("channels of agent.yaml, as in [phone]; all of them where nothing is said", "[phone]")
+    ] = None
 
     elsewhere: ClassVar[Mapping[str, str]] = {
         "severity": "a person changes it: contain incidents severity INC-7 P0 --why …",
@@ -62,15 +62,18 @@ class IncidentKeys:
 
     class_: Annotated[Class | None, About("security, availability, data, or other (default)")] = None
     group: Annotated[
-        Node | None, About("one with others that have the same values of these fields, as in [service]; alone: never one")
+        Node | None,
+        About("one with others that have the same values of these fields, as in [service]; alone: never one", "[user]"),
     ] = None
     window: Annotated[
         Annotated[Duration, AfterValidator(_window)] | None, About("those that come within this time are one; 30m where unsaid")
     ] = None
-    impact: Annotated[tuple[Node, ...] | None, About("checks of agent.yaml whose bad answers are downtime")] = None
-    inhibits: Annotated[tuple[Node, ...] | None, About("policies whose incidents are told with this one while it is open")] = None
+    impact: Annotated[tuple[Node, ...] | None, About("checks of agent.yaml whose bad answers are downtime", "[shop]")] = None
+    inhibits: Annotated[
+        tuple[Node, ...] | None, About("policies whose incidents are told with this one while it is open", "[http-errors]")
+    ] = None
     regimes: Annotated[
-        tuple[Regime, ...] | None, About("laws whose clocks begin with it: nis2, dora, gdpr; a person ends them")
+        tuple[Regime, ...] | None, About("laws whose clocks begin with it: nis2, dora, gdpr; a person ends them", "[gdpr]")
     ] = None
 
     elsewhere: ClassVar[Mapping[str, str]] = {

@@ -17,6 +17,7 @@ from typing import Annotated, Any, Final, Literal, TypeVar, Union, cast, get_arg
 from pydantic import BeforeValidator, PlainValidator, TypeAdapter, ValidationError
 
 from agent.grammar.located import Node, Pair, Place, Problem, did_you_mean, nearest
+from agent.schema import About, Ttl
 
 T = TypeVar("T")
 
@@ -29,19 +30,16 @@ _SPELLED: Final[Mapping[Any, tuple[re.Pattern[str], str]]] = {
 
 
 _MEND: Final = re.compile(r"; (?=(?:[^`]*`[^`]*`)*[^`]*$)")
+_OF_TYPES: Final = {
+    Ttl: About("how long the mitigation stays: 1h, `1h x2 up to 7d` for repeat offenders, or forever", "1h x2 up to 7d")
+}
+"""What types say that mean the same wherever they are."""
 _BOUNDS: Final = {
     "greater_than": "not more than",
     "greater_than_equal": "less than",
     "less_than": "not less than",
     "less_than_equal": "more than",
 }
-
-
-@dataclass(frozen=True, slots=True)
-class About:
-    """One line for ops about a key: in hints, and in the editor when the mouse stands on it."""
-
-    text: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +60,9 @@ class Key:
     required: bool
     about: str = ""
     later: Later | None = None
+    example: str = ""
+    """A value as it stands in YAML."""
+    default: Any = None
 
 
 _KEYS: dict[type[Any], dict[str, Key]] = {}
@@ -77,10 +78,12 @@ def keys(cls: type[Any]) -> dict[str, Key]:
 
 def _key(one: Field[Any], hint: Any) -> Key:
     hint, notes = _notes(hint)
-    about = next((note.text for note in notes if isinstance(note, About)), "")
+    about = next((note for note in notes if isinstance(note, About)), _OF_TYPES.get(hint, About("")))
     later = next((note for note in notes if isinstance(note, Later)), None)
     required = one.default is MISSING and one.default_factory is MISSING
-    return Key(one.name.rstrip("_"), one.name, hint, required, about, later)
+    made = one.default_factory() if one.default_factory is not MISSING else one.default
+    default = None if required else made
+    return Key(one.name.rstrip("_"), one.name, hint, required, about.text, later, about.example, default)
 
 
 def supported(cls: Any) -> dict[str, Key]:

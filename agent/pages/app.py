@@ -15,8 +15,9 @@ from jinja2 import StrictUndefined
 from werkzeug.exceptions import HTTPException, InternalServerError
 
 from agent.pages.acting import Acting
-from agent.pages.gate import AGAIN, LARGEST, LoggedOut, from_elsewhere, guarded
+from agent.pages.gate import AGAIN, LoggedOut, from_elsewhere, guarded
 from agent.pages.looking import Looking
+from agent.pages.settings import LARGEST
 from agent.pages.site import Site
 from agent.pages.words import FILTERS, plain
 

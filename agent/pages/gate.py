@@ -18,13 +18,11 @@ from werkzeug.exceptions import Forbidden, HTTPException, LengthRequired, Method
 from agent.intake.bounds import Bucket, Buckets
 from agent.intake.wire import network_of
 from agent.pages.sessions import Session, Sessions
-from agent.pages.settings import Settings, without_port
+from agent.pages.settings import LARGEST, Settings, without_port
 
 COOKIE: Final = "containment"
 SECURE: Final = f"__Host-{COOKIE}"
 """The same where the browser speaks TLS: it then comes from this very host, and was never sent in the clear (RFC 6265bis)."""
-LARGEST: Final = 64 << 10
-"""Bytes of a form."""
 OPEN: Final = frozenset({"style", "icon", "login_page", "login"})
 """What is there for whoever is not logged in."""
 STILL: Final = "still"

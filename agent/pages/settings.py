@@ -5,8 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Final
 
 from agent.intake.settings import Listen, Tls
+
+LARGEST: Final = 64 << 10
+"""Bytes of a form."""
 
 
 @dataclass(frozen=True, slots=True)

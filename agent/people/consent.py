@@ -33,7 +33,7 @@ def ask(turn: Turn, run: Run, action: Any, changes: Sequence[Change], verdict: V
             _over(turn, one, "what it would do has changed meanwhile")
     if len(book.waiting) >= MOST:
         because = f"{because}; {MOST} questions wait already, and this one was not asked"
-        turn.note("refused", told(run, action) | {"because": because}, incident=run.incident)
+        turn.note("refused", told(run, action) | {"because": because, "reason": "person"}, incident=run.incident)
         return {"result": "refused", "because": because}
     approving, name = turn.agent.settings.approving, f"A-{book.last + 1}"
     body = told(run, action) | {

@@ -1,0 +1,1 @@
+"""Numbers for Prometheus: what was counted since the start, and how things stand, as `contain status` has it."""
