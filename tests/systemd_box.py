@@ -108,11 +108,14 @@ class Box:
 
     def run(self, *command: str, check: bool = True, within: float = 30) -> str:
         """What a command prints, run inside as root with every capability."""
-        entered = ["nsenter", "-t", str(self.pid), *_ENTER, "--", *command]
-        done = subprocess.run(entered, capture_output=True, text=True, timeout=within, check=False)
+        done = subprocess.run(self.entered(*command), capture_output=True, text=True, timeout=within, check=False)
         if check and done.returncode:
             raise RuntimeError(f"{' '.join(command)}: exit {done.returncode}\n{done.stdout}{done.stderr}")
         return done.stdout
+
+    def entered(self, *command: str) -> list[str]:
+        """The command as it is to be called from outside."""
+        return ["nsenter", "-t", str(self.pid), *_ENTER, "--", *command]
 
     def unit(self, name: str, wanted: str) -> str:
         """One property of a unit."""

@@ -10,6 +10,7 @@ from __future__ import annotations
 import argparse
 import base64
 import compileall
+import gzip
 import hashlib
 import os
 import re
@@ -17,16 +18,16 @@ import shutil
 import subprocess
 import sys
 import sysconfig
+import tomllib
 from collections.abc import Iterator
 from importlib.metadata import Distribution, PackageNotFoundError, distribution
 from pathlib import Path
-from typing import Final
+from typing import Final, NamedTuple
 
 from packaging.requirements import Requirement
 
 HERE: Final = Path(__file__).resolve().parents[2]
 PYTHON: Final = f"python{sys.version_info.major}.{sys.version_info.minor}"
-ETC: Final = Path("etc/containment-agent")
 
 
 def main() -> None:
@@ -35,23 +36,22 @@ def main() -> None:
     asked.add_argument("root", type=Path, help="what becomes / of the target")
     asked.add_argument("--prefix", default="/usr", help="where it is installed there")
     asked.add_argument("--python", default=f"/usr/bin/{PYTHON}", help="the Python that runs it there")
-    asked.add_argument("--keep-policies", action="store_true", help="leave policies alone that are there already")
+    asked.add_argument("--version", default=version(), help="what it calls itself")
     given = asked.parse_args()
     os.umask(0o022)
     _fits(given.python)
     library = f"{given.prefix}/lib/containment-agent"
-    final = given.root / library.lstrip("/")
-    place = final.with_name(f"{final.name}.new")  # a running agent finds its files until these are whole
+    final = given.root / library.lstrip("/") / "shipped"
+    place = final.with_name("shipped.new")
     shutil.rmtree(place, ignore_errors=True)
     packages = place / "lib" / PYTHON / "site-packages"
     count = sum(_copy(one, packages) for one in _locked())
     for name in ("agent", "actions"):
         shutil.copytree(HERE / name, packages / name, ignore=shutil.ignore_patterns("__pycache__"))
-    _environment(place, library, given.python)
-    compileall.compile_dir(packages, quiet=2, stripdir=str(given.root), prependdir="/")
-    _write(place / "setup", HERE / "systemd/package/setup.sh", library, "", mode=0o755)
+    _environment(place, f"{library}/shipped", given.python)
+    compileall.compile_dir(packages, quiet=2, stripdir=str(place), prependdir=f"{library}/shipped")
     _swap(place, final)
-    _beside(given.root, given.prefix, library, keep=given.keep_policies)
+    _beside(given.root, _Words(given.prefix, library, given.version))
     sys.stdout.write(f"{count} files of libraries and the agent for {given.python} are in {final}\n")
 
 
@@ -102,57 +102,85 @@ def _copy(one: Distribution, target: Path) -> int:
     return count
 
 
-def _environment(place: Path, library: str, python: str) -> None:
-    """What makes a directory a virtual environment, and the command."""
+def _environment(place: Path, final: str, python: str) -> None:
+    """What makes a directory a virtual environment, and the command. Its first line names where it is: setup.sh copies it."""
     (place / "bin").mkdir(parents=True)
     for name in ("python", "python3", PYTHON):
         (place / "bin" / name).symlink_to(python)
     config = f"home = {Path(python).parent}\ninclude-system-site-packages = false\nversion = {sysconfig.get_python_version()}\n"
     (place / "pyvenv.cfg").write_text(config)
     command = place / "bin" / "contain"
-    command.write_text(f"#!{library}/bin/python -I\nimport sys\n\nfrom agent.__main__ import main\n\nsys.exit(main())\n")
+    command.write_text(f"#!{final}/bin/python -I\nimport sys\n\nfrom agent.__main__ import main\n\nsys.exit(main())\n")
     command.chmod(0o755)
 
 
 def _swap(made: Path, final: Path) -> None:
-    old = final.with_name(f"{final.name}.old")
-    shutil.rmtree(old, ignore_errors=True)
-    if final.exists():
-        final.rename(old)
+    """Nothing runs from here: setup.sh makes a copy of it for that."""
+    shutil.rmtree(final, ignore_errors=True)
     made.rename(final)
-    shutil.rmtree(old, ignore_errors=True)
 
 
 # Everything else --------------------------------------------------------------------------------------------------------
 
 
-def _beside(root: Path, prefix: str, library: str, *, keep: bool) -> None:
-    """Units, what makes the user and the directories, drop-ins to choose from, policies, the command on the path."""
-    share, below = f"{prefix}/share/containment-agent", root / prefix.lstrip("/")
+class _Words(NamedTuple):
+    """What is filled in where a file says @LIB@, @SHARE@ or @VERSION@."""
+
+    prefix: str
+    library: str
+    version: str
+
+    @property
+    def share(self) -> str:
+        return f"{self.prefix}/share/containment-agent"
+
+    def write(self, target: Path, source: Path, mode: int = 0o644) -> None:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        text = source.read_text(encoding="utf-8").replace("@LIB@", self.library).replace("@SHARE@", self.share)
+        target.write_text(text.replace("@VERSION@", self.version), encoding="utf-8")
+        target.chmod(mode)
+
+
+def _beside(root: Path, words: _Words) -> None:
+    """Units, what makes the user and the directories, drop-ins to choose from, policies, the manual, the command on the path."""
+    below, library, share = (root / one.lstrip("/") for one in (words.prefix, words.library, words.share))
+    words.write(library / "setup", HERE / "systemd/package/setup.sh", mode=0o755)
+    words.write(library / "policies.py", HERE / "systemd/package/policies.py")
     units = below / "lib/systemd/system"
     for file in sorted([*HERE.glob("systemd/*.service"), *HERE.glob("systemd/*.timer")]):
-        _write(units / file.name, file, library, share)
-    _write(units / "containment-restore.service.d/zz-alone.conf", HERE / "systemd/restore-alone.conf", library, share)
+        words.write(units / file.name, file)
+    words.write(units / "containment-restore.service.d/zz-alone.conf", HERE / "systemd/restore-alone.conf")
     for kind in ("sysusers", "tmpfiles"):
-        _write(below / f"lib/{kind}.d/containment-agent.conf", HERE / f"systemd/containment-agent.{kind}", library, share)
+        words.write(below / f"lib/{kind}.d/containment-agent.conf", HERE / f"systemd/containment-agent.{kind}")
     for file in sorted([*HERE.glob("systemd/dropins/*.conf"), *HERE.glob("systemd/polkit/*.rules")]):
-        _write(root / share.lstrip("/") / file.parent.name / file.name, file, library, share)
-    _write(root / share.lstrip("/") / "README.md", HERE / "README.md", library, share)
-    for file in sorted(one for one in (HERE / "policies").rglob("*") if one.is_file()):
-        target = root / ETC / "policies" / file.relative_to(HERE / "policies")
-        if not (keep and target.exists()):
-            _write(target, file, library, share)
+        words.write(share / file.parent.name / file.name, file)
+    words.write(share / "README.md", HERE / "README.md")
+    for name in ("policies", "docs"):
+        shutil.rmtree(share / name, ignore_errors=True)  # or what is no longer shipped stays, from one `make install` to the next
+        for file in sorted(one for one in (HERE / name).rglob("*") if one.is_file() and not _is_manual(one)):
+            _copy_file(file, share / name / file.relative_to(HERE / name))
+    for file in sorted(filter(_is_manual, (HERE / "docs").rglob("*"))):
+        manual = below / f"share/man/man{file.suffix[1:]}" / f"{file.name}.gz"
+        manual.parent.mkdir(parents=True, exist_ok=True)
+        manual.write_bytes(gzip.compress(file.read_bytes(), mtime=0))
     command = below / "bin/contain"
     command.parent.mkdir(parents=True, exist_ok=True)
     command.unlink(missing_ok=True)
-    command.symlink_to(f"{library}/bin/contain")
+    command.symlink_to(f"{words.library}/current/bin/contain")
 
 
-def _write(target: Path, source: Path, library: str, share: str, mode: int = 0o644) -> None:
+def _is_manual(file: Path) -> bool:
+    return file.is_file() and re.fullmatch(r"\.[1-8]", file.suffix) is not None
+
+
+def _copy_file(source: Path, target: Path) -> None:
     target.parent.mkdir(parents=True, exist_ok=True)
-    text = source.read_text(encoding="utf-8").replace("@LIB@", library).replace("@SHARE@", share)
-    target.write_text(text, encoding="utf-8")
-    target.chmod(mode)
+    target.write_bytes(source.read_bytes())
+
+
+def version() -> str:
+    """As pyproject.toml says."""
+    return str(tomllib.loads((HERE / "pyproject.toml").read_text(encoding="utf-8"))["project"]["version"])
 
 
 if __name__ == "__main__":
