@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from typing import Annotated
+
 from agent.action import Change, action
-from agent.schema import Address, Port, Ttl, spell, spoken
+from agent.schema import About, Address, Port, Ttl, spell, spoken
 from agent.systems.firewall import Firewall
 
 
@@ -14,9 +16,11 @@ class BlockEgress:
     With `ports`, only what goes to these TCP and UDP ports of theirs. What they send still comes in: `block_ip` stops that.
     """
 
-    ip: Address
+    ip: Annotated[Address, About("the address or network that nothing is sent to", "203.0.113.7")]
     ttl: Ttl
-    ports: tuple[Port, ...] = ()
+    ports: Annotated[
+        tuple[Port, ...], About("only what goes to these TCP and UDP ports, as in [25]; all where none is named")
+    ] = ()
 
     def plan(self, firewall: Firewall) -> list[Change]:
         """One change, or none where that block is in force for at least as long."""

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from datetime import timedelta
+from typing import Annotated
 
 from actions.rate_limit import RateLimit
 from agent.action import Change, action
-from agent.schema import Address, Port, Ttl, spell, spoken
+from agent.schema import About, Address, Port, Ttl, spell, spoken
 from agent.systems.firewall import Firewall
 
 REFUSED = ("*.failure", "*.invalid_user", "*.probe", "*.denied", "*.unknown", "*.connections_full", "http.*")
@@ -20,9 +21,11 @@ class BlockIp:
     With `ports`, only what goes to these TCP and UDP ports of this host or its containers, and the replies.
     """
 
-    ip: Address
+    ip: Annotated[Address, About("the address or network that is cut off", "203.0.113.7")]
     ttl: Ttl
-    ports: tuple[Port, ...] = ()
+    ports: Annotated[
+        tuple[Port, ...], About("only these TCP and UDP ports of this host, as in [80, 443]; all where none is named")
+    ] = ()
 
     def milder(self, rps: int, ttl: timedelta) -> RateLimit:
         """What slows the same address and ports down instead: the rung below, when the block is let go step by step."""

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
+from typing import Annotated, ClassVar
 
 from agent.action import CannotReach, Change, action
-from agent.schema import Address, spoken
+from agent.schema import About, Address, spoken
 from agent.systems.postgres import Postgres, some
 from agent.systems.postgres_evidence import PostgresEvidence
 
@@ -20,10 +20,12 @@ class EndSessions:
 
     nothing: ClassVar[str] = "no session fits"
 
-    instance: str = "main"
-    role: str = ""
-    address: Address | None = None
-    database: str = ""
+    instance: Annotated[str, About("the server, as agent.yaml calls it under systems: postgres", "main")] = "main"
+    role: Annotated[str, About("only sessions of this role; all roles where none is named", "shop")] = ""
+    address: Annotated[
+        Address | None, About("only sessions from this address or network; from everywhere where none is named", "203.0.113.7")
+    ] = None
+    database: Annotated[str, About("only sessions in this database; in all where none is named", "orders")] = ""
 
     def plan(self, postgres: Postgres, postgres_evidence: PostgresEvidence) -> list[Change]:
         """One change for the sessions that there are now, 1,000 at most, or none where there are none."""

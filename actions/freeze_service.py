@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from typing import Annotated
+
 from agent.action import CannotReach, Change, action
-from agent.schema import Ttl, Unit, spell
+from agent.schema import About, Ttl, Unit, spell
 from agent.systems.units import Units
 
 
@@ -15,7 +17,7 @@ class FreezeService:
     WatchdogSec= is refused, because systemd would kill it.
     """
 
-    unit: Unit
+    unit: Annotated[Unit, About("the systemd unit, as in nginx.service")]
     ttl: Ttl
 
     def plan(self, units: Units) -> list[Change]:

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import replace
+from typing import Annotated
 
 from agent.action import CannotReach, Change, action
-from agent.schema import Flag, Ttl, spell
+from agent.schema import About, Flag, Ttl, spell
 from agent.systems.container_group import named
 from agent.systems.containers import Containers, Found, Together
 
@@ -19,9 +20,9 @@ class IsolateContainer:
     lost. With `keep_running` its processes are not frozen. A container that takes its place is isolated as well.
     """
 
-    container: str
+    container: Annotated[str, About("its name or id", "web")]
     ttl: Ttl
-    keep_running: Flag = False
+    keep_running: Annotated[Flag, About("true: only its networks are taken, and its processes run on")] = False
 
     def plan(self, containers: Containers) -> list[Change]:
         """The fastest cut first, then what outlasts a restart; what is in force already is left out."""

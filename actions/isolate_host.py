@@ -9,7 +9,7 @@ from typing import Annotated, ClassVar
 from pydantic import AfterValidator
 
 from agent.action import Change, action
-from agent.schema import Duration, Ttl, spell
+from agent.schema import About, Duration, Ttl, spell
 from agent.systems.perimeter import Opening, Perimeter
 
 _SHOWN = 12
@@ -33,7 +33,10 @@ class IsolateHost:
     target: ClassVar[str] = "host"
 
     ttl: Ttl
-    confirm: Annotated[Duration, AfterValidator(_long_enough)] = timedelta(minutes=5)
+    confirm: Annotated[
+        Annotated[Duration, AfterValidator(_long_enough)],
+        About("it takes itself back after this time unless a person confirms it, as in 5m; at least 10s"),
+    ] = timedelta(minutes=5)
 
     def plan(self, perimeter: Perimeter) -> list[Change]:
         """One change, or none where the host is closed like that for at least as long as the first step takes."""

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from typing import Annotated
+
 from agent.action import CannotReach, Change, action
-from agent.schema import Address, Ttl, Unit, spell, spoken
+from agent.schema import About, Address, Ttl, Unit, spell, spoken
 from agent.systems.unit_facts import UnitFacts
 from agent.systems.unit_filter import EVERYTHING, IpFilter, fewest, filter_of, unset_yet
 from agent.systems.units import Units
@@ -16,9 +18,9 @@ class IsolateService:
     `allow` names networks that it may still talk to. Local sockets (AF_UNIX) and packet sockets (AF_PACKET) are not cut.
     """
 
-    unit: Unit
+    unit: Annotated[Unit, About("the systemd unit, as in nginx.service")]
     ttl: Ttl
-    allow: tuple[Address, ...] = ()
+    allow: Annotated[tuple[Address, ...], About("addresses and networks that it may still talk to, as in [192.0.2.10]")] = ()
 
     def plan(self, units: Units) -> list[Change]:
         """A change for the service, and one for each socket unit that listens for it: its connections are the socket's."""

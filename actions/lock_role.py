@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from typing import Annotated
+
 from agent.action import CannotReach, Change, action
-from agent.schema import Ttl, spell
+from agent.schema import About, Ttl, spell
 from agent.systems.postgres import Postgres, some
 from agent.systems.postgres_evidence import PostgresEvidence
 
@@ -15,9 +17,9 @@ class LockRole:
     Superusers, roles of replication and the agent's own are refused.
     """
 
-    role: str
+    role: Annotated[str, About("the role that may not log in any more", "shop")]
     ttl: Ttl
-    instance: str = "main"
+    instance: Annotated[str, About("the server, as agent.yaml calls it under systems: postgres", "main")] = "main"
 
     def plan(self, postgres: Postgres, postgres_evidence: PostgresEvidence) -> list[Change]:
         """One change; none for a role that has neither login nor session."""

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Annotated
 
 from agent.action import Change, action
-from agent.schema import Flag, Ttl, spell
+from agent.schema import About, Flag, Ttl, spell
 from agent.systems.accounts import EXPIRED, Account, Accounts
 
 
@@ -17,9 +18,9 @@ class LockUser:
     itself is as it was when the time is over. Root and the accounts of services are never locked.
     """
 
-    user: str
+    user: Annotated[str, About("the account's name", "alice")]
     ttl: Ttl
-    end_sessions: Flag = True
+    end_sessions: Annotated[Flag, About("end what runs under it as well; false: only nobody new gets in", "false")] = True
 
     def plan(self, accounts: Accounts) -> list[Change]:
         """Expire the account, then end its processes; only what is left to do of these."""

@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from agent.action import Change, action
-from agent.schema import Address, Port, Ttl, spell, spoken
+from agent.schema import About, Address, Port, Ttl, spell, spoken
 from agent.systems.firewall import Firewall
 from agent.systems.meter import HIGHEST
 
@@ -23,14 +23,19 @@ class RateLimit:
     more port, as `$port` gives it.
     """
 
-    rps: Rate
+    rps: Annotated[Rate, About("new connections (TCP) and packets (UDP) per second that are let through", "20")]
     ttl: Ttl
-    burst: Rate | None = None
-    ip: Address | None = None
-    ports: tuple[Port, ...] = ()
-    port: Port | None = None
-    service: str = ""
-    per: Literal["source", "all"] = "source"
+    burst: Annotated[Rate | None, About("so many may come at once; twice `rps` where nothing is said", "40")] = None
+    ip: Annotated[
+        Address | None, About("measure this address or network; every source on its own where none is named", "203.0.113.7")
+    ] = None
+    ports: Annotated[tuple[Port, ...], About("only what goes to these ports, as in [80, 443]; all where none is named")] = ()
+    port: Annotated[Port | None, About("one port more, for a field of the event: $port", "443")] = None
+    service: Annotated[str, About("the ports of this service by its name in /etc/services", "http")] = ""
+    per: Annotated[
+        Literal["source", "all"],
+        About("source: each is measured on its own; all: everybody together, for floods with forged senders", "all"),
+    ] = "source"
 
     def plan(self, firewall: Firewall) -> list[Change]:
         """One change, or none where exactly that limit is in force for at least as long."""

@@ -8,7 +8,7 @@ from typing import Annotated
 from pydantic import Field
 
 from agent.action import CannotReach, Change, Protected, action
-from agent.schema import Duration, Unit, spell
+from agent.schema import About, Duration, Unit, spell
 from agent.systems.units import Units
 
 
@@ -20,9 +20,11 @@ class RestartService:
     and a person has to look.
     """
 
-    unit: Unit
-    most: Annotated[int, Field(ge=1, le=100)] = 3
-    within: Duration = timedelta(minutes=10)
+    unit: Annotated[Unit, About("the systemd unit, as in nginx.service")]
+    most: Annotated[
+        Annotated[int, Field(ge=1, le=100)], About("so many starts within `within` are the last: then a person has to look", "3")
+    ] = 3
+    within: Annotated[Duration, About("the time in which starts are counted, as in 10m")] = timedelta(minutes=10)
 
     def plan(self, units: Units) -> list[Change]:
         """One change, always: a restart is never there already."""

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Final, NoReturn
+from typing import Annotated, Final, NoReturn
 
 from agent.action import CannotReach, Change, Impact, action
-from agent.schema import Flag, Ttl, spell
+from agent.schema import About, Flag, Ttl, spell
 from agent.systems.postgres import ROLES_AT_ONCE, Postgres, some
 from agent.systems.vault import AT_ONCE, Vault
 from agent.systems.vault_look import Entity, Tokens
@@ -30,18 +30,26 @@ class RevokeCredentials:
     `mount` is where userpass or AppRole are mounted, if not under their own name.
     """
 
-    entity: str = ""
-    userpass_user: str = ""
-    accessor: str = ""
-    lease: str = ""
-    lease_prefix: str = ""
-    approle: str = ""
-    secret_id_accessor: str = ""
-    mount: str = ""
-    instance: str = ""
-    db_role: str = ""
-    tokens: Flag = True
-    ttl: Ttl = Ttl(None)
+    entity: Annotated[str, About("an identity entity, by id or name", "shop-team")] = ""
+    userpass_user: Annotated[str, About("a user of userpass", "alice")] = ""
+    accessor: Annotated[str, About("a token, by its accessor", "hmZ2ZbCjFJHTZ4mE6vD2GqLj")] = ""
+    lease: Annotated[str, About("one lease, by its whole id", "database/creds/shop/27e1b9a1")] = ""
+    lease_prefix: Annotated[str, About("all leases that begin so", "database/creds/shop")] = ""
+    approle: Annotated[str, About("an AppRole, of which `secret_id_accessor` is destroyed", "shop")] = ""
+    secret_id_accessor: Annotated[
+        str, About("the secret id of `approle`, by its accessor", "84896a0c-1347-aa90-a4f6-aca8b7558780")
+    ] = ""
+    mount: Annotated[str, About("where userpass or AppRole are mounted, if not under their own name", "userpass-staff")] = ""
+    instance: Annotated[
+        str, About("the PostgreSQL server on which the sessions of a lease are ended, as agent.yaml calls it", "main")
+    ] = ""
+    db_role: Annotated[str, About("the role of those sessions, where it cannot be found by its name", "v-approle-shop-x7")] = ""
+    tokens: Annotated[
+        Flag, About("revoke the tokens too; false: only disable, which takes no look at every token there is", "false")
+    ] = True
+    ttl: Annotated[
+        Ttl, About("how long an entity or user stays disabled; until a person lifts it where nothing is said", "1h")
+    ] = Ttl(None)
 
     @property
     def impact(self) -> Impact:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from typing import Annotated
+
 from agent.action import Change, action
+from agent.schema import About
 from agent.systems.hooks import Hooks
 
 
@@ -14,7 +17,7 @@ class RunHook:
     for it. Its exit status decides, and its last words are kept; killed with all it started when its time is over.
     """
 
-    hook: str
+    hook: Annotated[str, About("its name under `hooks` of agent.yaml", "rollback-shop")]
 
     def plan(self, hooks: Hooks) -> list[Change]:
         """One change, always: a run is never there already."""

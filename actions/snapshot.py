@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Annotated, Literal
 
 from agent.action import Call, CannotReach, Change, action
+from agent.schema import About
 from agent.systems.containers import Containers
 from agent.systems.forensics import Forensics, everything
 from agent.systems.postgres_evidence import PostgresEvidence
@@ -18,9 +19,11 @@ class Snapshot:
     container: sockets, processes, what docker knows, its log and changed files. See it: `contain evidence files`.
     """
 
-    what: Literal["host", "postgres", "container"] = "host"
-    instance: str = "main"
-    container: str = ""
+    what: Annotated[
+        Literal["host", "postgres", "container"], About("what is looked at: the host, a PostgreSQL server, a container", "host")
+    ] = "host"
+    instance: Annotated[str, About("for postgres: the server, as agent.yaml calls it under systems: postgres", "main")] = "main"
+    container: Annotated[str, About("for container: its name or id", "web")] = ""
 
     def plan(self, forensics: Forensics, postgres_evidence: PostgresEvidence, containers: Containers) -> list[Change]:
         """One change, whose captures are all it does; there is always something to see."""

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Literal
+from typing import Annotated, Literal
 
 from agent.action import Change, Impact, action
-from agent.schema import Ttl, spell
+from agent.schema import About, Ttl, spell
 from agent.systems.postgres import LOCK_TIMEOUT, READ_ONLY, Postgres, some
 from agent.systems.postgres_evidence import PostgresEvidence
 
@@ -39,8 +39,8 @@ class StopWrites:
     """
 
     ttl: Ttl
-    instance: str = "main"
-    strength: Literal["soft", "hard", "fence"] = "soft"
+    instance: Annotated[str, About("the server, as agent.yaml calls it under systems: postgres", "main")] = "main"
+    strength: Annotated[Literal["soft", "hard", "fence"], About("how far it goes; each is described above", "hard")] = "soft"
 
     @property
     def impact(self) -> Impact:

@@ -7,7 +7,7 @@ from typing import Annotated
 from pydantic import Field
 
 from agent.action import Change, action
-from agent.schema import Port, Ttl, spell
+from agent.schema import About, Port, Ttl, spell
 from agent.systems.firewall import Firewall
 from agent.systems.meter import HIGHEST
 
@@ -20,9 +20,11 @@ class SynProtect:
     blocked, open connections go on, and below `rps` nothing changes. It ends in the kernel, with or without the agent.
     """
 
-    ports: tuple[Port, ...]
+    ports: Annotated[tuple[Port, ...], About("the TCP ports that are protected, as in [80, 443]")]
     ttl: Ttl
-    rps: Annotated[int, Field(ge=1, le=HIGHEST)] = 100
+    rps: Annotated[
+        Annotated[int, Field(ge=1, le=HIGHEST)], About("it begins to act above so many new connections per second", "100")
+    ] = 100
 
     def plan(self, firewall: Firewall) -> list[Change]:
         """One change, or none where exactly that is in force for at least as long."""

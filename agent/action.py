@@ -22,11 +22,14 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import MISSING, dataclass, field, fields
 from datetime import timedelta
 from functools import cache, wraps
+from ipaddress import IPv4Network, IPv6Network
 from types import ModuleType, SimpleNamespace
 from typing import Any, ClassVar, Concatenate, Literal, NamedTuple, ParamSpec, Protocol, TypeVar, dataclass_transform
 
 from pydantic import TypeAdapter, ValidationError
 from pydantic_core import to_jsonable_python
+
+from agent.schema import spelled_out
 
 P = ParamSpec("P")
 S = TypeVar("S", bound="System")
@@ -56,7 +59,7 @@ class Call:
     args: Mapping[str, Any] = field(default_factory=dict)
 
     def __str__(self) -> str:
-        return f"{self.system}.{self.verb}({', '.join(f'{name}={value}' for name, value in self.args.items())})"
+        return f"{self.system}.{self.verb}({', '.join([f'{name}={_plain(value)}' for name, value in self.args.items()])})"
 
     def lasting(self, ttl: timedelta | None) -> Call:
         """The same call for the time that is left; unchanged where the verb takes no ttl."""
@@ -119,6 +122,8 @@ class System:
     """The base of agent/systems/*: methods marked @call are written down, the others answer now."""
 
     name: ClassVar[str]
+    rights: ClassVar[str] = ""
+    """What it needs on a host, and what agent.yaml must say, in a phrase for people; an action may say it of itself instead."""
 
     def perform(self, calls: Sequence[Call]) -> list[Answer]:
         """Perform calls in order, one answer each. A system with transactions overrides this to make one of many."""
@@ -201,8 +206,29 @@ def read_call(plain: Mapping[str, Any], systems: Mapping[str, type[System]]) -> 
     return Call(plain["system"], plain["verb"], {n: adapters[n].validate_python(v) for n, v in plain["args"].items()})
 
 
+def write_call(one: Call) -> dict[str, Any]:
+    """The call as the journal holds it, but for durations, which JSON makes seconds."""
+    return {"system": one.system, "verb": one.verb, "args": {name: _plain(value) for name, value in one.args.items()}}
+
+
+def _plain(value: Any) -> Any:
+    return spelled_out(value) if isinstance(value, IPv4Network | IPv6Network) else value
+
+
+def write_change(change: Change) -> dict[str, Any]:
+    """The change as the journal holds it. Field by field by hand: JSON's own look at dataclasses costs six times as much."""
+    return {
+        "describe": change.describe,
+        "apply": write_call(change.apply),
+        "undo": write_call(change.undo) if change.undo else None,
+        "verify": write_call(change.verify),
+        "capture": [write_call(one) for one in change.capture],
+        "touches": change.touches,
+    }
+
+
 def read_change(plain: Mapping[str, Any], systems: Mapping[str, type[System]]) -> Change:
-    """The change a journal holds as plain JSON; journal.py writes it field by field."""
+    """The change a journal holds as plain JSON."""
     calls = {part: read_call(plain[part], systems) if plain[part] else None for part in ("apply", "undo", "verify")}
     capture = tuple(read_call(one, systems) for one in plain["capture"])
     touches = tuple(plain.get("touches", ()))

@@ -13,7 +13,7 @@ from agent.record import Record
 from agent.scans import known
 from agent.visible import visible
 
-_SENTENCES: Final = {
+SENTENCES: Final = {
     "started": "the agent {version} started; {in_force} mitigations in force, {open_count} to be settled",
     "stopped": "the agent stopped: {because}; what is in force stays in force",
     "policies": "{policy_count} policies are live ({because})",
@@ -109,7 +109,7 @@ _SENTENCES: Final = {
 
 def sentence(record: Record) -> str:
     """What happened, for a person; text that came from outside has its control characters made visible."""
-    template = _SENTENCES.get(record.kind, "{kind} {body}")
+    template = SENTENCES.get(record.kind, "{kind} {body}")
     return visible(template.format_map(_Words(record)).strip())
 
 

@@ -75,7 +75,10 @@ class Shadows:
 
 def muted(turn: Turn, event: Event) -> bool:
     """Whether the event is a mitigation's own effect; then it is recorded, now and then, and counts for nothing."""
-    name = _blocked(turn, event) or _shaded(turn.agent.state.shadows, event)
+    state = turn.agent.state
+    if not state.aimed and not state.shadows.cast:  # nothing is in force; this is asked for every line that means something
+        return False
+    name = _blocked(turn, event) or _shaded(state.shadows, event)
     if not name:
         return False
     told = turn.agent.muted

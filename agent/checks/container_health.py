@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from datetime import timedelta
+from typing import Annotated
 
 from agent.check import Answer, bad, check, good, unknown
-from agent.schema import Duration
+from agent.schema import About, Duration
 from agent.systems.container_health import Health
 from agent.systems.containers import Containers
 
@@ -17,8 +18,8 @@ class ContainerHealth:
     With `names`, these containers run and pass theirs, if they have one; without, all that have one and run.
     """
 
-    names: tuple[str, ...] = ()
-    within: Duration = timedelta(seconds=3)
+    names: Annotated[tuple[str, ...], About("containers by name, as in [web, db]; all where none is named")] = ()
+    within: Annotated[Duration, About("an answer that takes longer is unknown, as in 5s")] = timedelta(seconds=3)
 
     def ask(self, containers: Containers) -> Answer | list[Answer]:
         """One answer per container; the value is how many times in a row its check has failed."""

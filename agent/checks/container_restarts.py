@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from datetime import timedelta
+from typing import Annotated
 
 from agent.check import Answer, bad, check, good
-from agent.schema import Duration, rough
+from agent.schema import About, Duration, rough
 from agent.systems.container_health import Restarts
 from agent.systems.containers import Containers
 
@@ -17,10 +18,10 @@ class ContainerRestarts:
     A container that crashes and comes back looks as if it ran most of the time.
     """
 
-    names: tuple[str, ...] = ()
-    restarts_limit: int = 3
-    restarts_span: Duration = timedelta(minutes=10)
-    within: Duration = timedelta(seconds=3)
+    names: Annotated[tuple[str, ...], About("containers by name, as in [web, db]; all where none is named")] = ()
+    restarts_limit: Annotated[int, About("so many restarts in `restarts_span` are bad", "3")] = 3
+    restarts_span: Annotated[Duration, About("the time in which restarts are counted, as in 10m")] = timedelta(minutes=10)
+    within: Annotated[Duration, About("an answer that takes longer is unknown, as in 5s")] = timedelta(seconds=3)
 
     def ask(self, containers: Containers) -> Answer | list[Answer]:
         """One answer per container; the value is its restarts."""

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from typing import Annotated
+
 from agent.check import Answer, bad, check, good
+from agent.schema import About
 from agent.systems.host import Host, Mount
 
 MIB = 1024 * 1024
@@ -12,9 +15,9 @@ MIB = 1024 * 1024
 class Disk:
     """File systems have space left: `used_limit` percent, and `free_floor_mib` MiB. Without `path`, every local one."""
 
-    path: str = ""
-    used_limit: float = 90
-    free_floor_mib: int = 0
+    path: Annotated[str, About("a mount point or any path on it; every local file system where none is named", "/var")] = ""
+    used_limit: Annotated[float, About("bad from so many percent used on", "90")] = 90
+    free_floor_mib: Annotated[int, About("bad below so many MiB free; 0: does not count", "1024")] = 0
 
     def ask(self, host: Host) -> list[Answer]:
         """One answer per file system; the value is percent used, as in df(1)."""

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from datetime import timedelta
+from typing import Annotated
 
 from agent.action import CannotReach
 from agent.check import Answer, bad, check, good
-from agent.schema import Duration, rough
+from agent.schema import About, Duration, rough
 from agent.systems.container_api import NotAllowed
 from agent.systems.containers import Containers
 
@@ -15,7 +16,7 @@ from agent.systems.containers import Containers
 class DockerReachable:
     """Docker answers on its socket. One that hangs still lists nothing, stops nothing, and starts nothing again."""
 
-    within: Duration = timedelta(seconds=2)
+    within: Annotated[Duration, About("an answer that takes longer is unknown, as in 5s")] = timedelta(seconds=2)
 
     def ask(self, containers: Containers) -> Answer:
         """The value is the seconds that the answer took."""

@@ -9,11 +9,11 @@ import signal
 import subprocess
 from contextlib import suppress
 from datetime import timedelta
-from typing import Final
+from typing import Annotated, Final
 
 from agent.action import CannotReach
 from agent.check import Answer, bad, check, good, unknown
-from agent.schema import Duration, rough
+from agent.schema import About, Duration, rough
 
 MOST_OUTPUT: Final = 64 * 1024
 _ENVIRONMENT: Final = {"PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", "LANG": "C.UTF-8"}
@@ -29,8 +29,10 @@ class Exec:
     `command` is a list of arguments; no shell reads it. It runs as the agent's user, with limits and a minimal environment.
     """
 
-    command: tuple[str, ...]
-    within: Duration = timedelta(seconds=10)
+    command: Annotated[
+        tuple[str, ...], About("the program and its arguments; no shell", "[/usr/lib/nagios/plugins/check_load, -w, '4']")
+    ]
+    within: Annotated[Duration, About("killed, and unknown, after this time, as in 10s")] = timedelta(seconds=10)
 
     def __post_init__(self) -> None:
         if not self.command:

@@ -5,16 +5,18 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Annotated
 
 from agent.check import Answer, bad, check, good, unknown
+from agent.schema import About
 
 
 @check
 class FileDescriptors:
     """Files and sockets can still be opened: on the whole host or, with `process`, by each process of that name."""
 
-    process: str = ""
-    used_limit: float = 80
+    process: Annotated[str, About("each process of this name; the whole host where none is named", "nginx")] = ""
+    used_limit: Annotated[float, About("bad from so many percent used on", "80")] = 80
 
     def ask(self) -> Answer:
         """The value is percent used, of the process that is nearest to its limit."""

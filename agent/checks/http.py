@@ -7,11 +7,12 @@ import time
 from dataclasses import dataclass
 from datetime import timedelta
 from string import punctuation
+from typing import Annotated
 from urllib.parse import SplitResult, quote, urljoin, urlsplit
 
 from agent.check import Answer, bad, check, good
 from agent.grammar.pattern import LONGEST_BODY, ForBody
-from agent.schema import Duration, Flag, rough
+from agent.schema import About, Duration, Flag, rough
 from agent.systems.cut_off import cut_off
 from agent.systems.dial import Refused, dial, dial_tls, trust
 
@@ -32,14 +33,16 @@ class Http:
     Without `status`, 200 to 399 is good. Redirects are followed on the same host only; one to elsewhere is the answer.
     """
 
-    url: str
-    status: tuple[int, ...] = ()
-    contains: str = ""
-    matches: ForBody | None = None
-    latency_limit: Duration | None = None
-    verify: Flag = True
-    ca_file: str = ""
-    within: Duration = timedelta(seconds=3)
+    url: Annotated[str, About("the address that is fetched", '"https://shop.example.com/health"')]
+    status: Annotated[tuple[int, ...], About("the statuses that are good, as in [200, 204]; 200 to 399 where none is named")] = ()
+    contains: Annotated[str, About("text that the body must hold", "ready")] = ""
+    matches: Annotated[ForBody | None, About("a regular expression that must be found in the body", '\'"status": *"up"\'')] = None
+    latency_limit: Annotated[Duration | None, About("bad where the whole answer takes longer, as in 500ms")] = None
+    verify: Annotated[Flag, About("check the server's certificate; false: take any", "false")] = True
+    ca_file: Annotated[
+        str, About("the issuers of its certificate, where the host does not know them", "/etc/ssl/shop-ca.pem")
+    ] = ""
+    within: Annotated[Duration, About("an answer that takes longer is unknown, as in 5s")] = timedelta(seconds=3)
 
     def __post_init__(self) -> None:
         parts = urlsplit(self.url)

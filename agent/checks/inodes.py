@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from typing import Annotated
+
 from agent.check import Answer, bad, check, good
+from agent.schema import About
 from agent.systems.host import Host, Mount
 
 
@@ -10,8 +13,8 @@ from agent.systems.host import Host, Mount
 class Inodes:
     """File systems have room for more files. Without `path`, every local one that counts inodes (btrfs and vfat do not)."""
 
-    path: str = ""
-    used_limit: float = 90
+    path: Annotated[str, About("a mount point or any path on it; every local file system where none is named", "/var")] = ""
+    used_limit: Annotated[float, About("bad from so many percent used on", "90")] = 90
 
     def ask(self, host: Host) -> list[Answer]:
         """One answer per file system; the value is percent used."""

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import os
+from typing import Annotated
 
 from agent.check import Answer, bad, check, good
+from agent.schema import About
 
 
 @check
 class Load:
     """The load of the last minute, per processor, stays below `per_core_limit`."""
 
-    per_core_limit: float = 4
+    per_core_limit: Annotated[float, About("bad above this load of the last minute for each processor", "4")] = 4
 
     def ask(self) -> Answer:
         """The value is the load per processor."""

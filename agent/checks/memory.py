@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from typing import Annotated
+
 from agent.check import Answer, bad, check, good
+from agent.schema import About
 
 
 @check
 class Memory:
     """Programs can get more memory without swapping (MemAvailable of proc_meminfo(5)), at least `available_floor` percent."""
 
-    available_floor: float = 5
+    available_floor: Annotated[float, About("bad below so many percent available", "5")] = 5
 
     def ask(self) -> Answer:
         """The value is percent available."""

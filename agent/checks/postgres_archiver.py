@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from datetime import timedelta
+from typing import Annotated
 
 from agent.check import Answer, bad, check, good
-from agent.schema import rough
+from agent.schema import About, rough
 from agent.systems.postgres import Postgres
 
 
@@ -16,8 +17,8 @@ class PostgresArchiver:
     What is not archived is missing when the way back is needed, and stays in pg_wal until the disk is full.
     """
 
-    instance: str = "main"
-    waiting_limit: int = 64
+    instance: Annotated[str, About("the server, as agent.yaml calls it under systems: postgres", "main")] = "main"
+    waiting_limit: Annotated[int, About("bad from so many files of write-ahead log that wait on", "64")] = 64
 
     def ask(self, postgres: Postgres) -> Answer:
         """The value is the number of files that wait, of 16 MiB each unless the cluster was made with others."""

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from fnmatch import fnmatchcase
-from typing import Final
+from typing import Annotated, Final
 
 from agent.check import Answer, bad, check, good
+from agent.schema import About
 from agent.systems.postgres import Postgres
 
 MOST: Final = 20
@@ -21,8 +22,13 @@ class PostgresBackdoors:
     `extension pg_stat_statements`, `function audit.*`. It looks into the one database that the instance names.
     """
 
-    instance: str = "main"
-    allowed: tuple[str, ...] = ()
+    instance: Annotated[str, About("the server, as agent.yaml calls it under systems: postgres", "main")] = "main"
+    allowed: Annotated[
+        tuple[str, ...],
+        About(
+            "what is meant to be there, named as answers name it, with *", '[extension pg_stat_statements, "function audit.*"]'
+        ),
+    ] = ()
 
     def ask(self, postgres: Postgres) -> list[Answer]:
         """One answer per object, at most 20; the target is the object."""

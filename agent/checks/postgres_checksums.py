@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from datetime import timedelta
+from typing import Annotated
 
 from agent.check import Answer, bad, check, good, unknown
-from agent.schema import Duration, rough
+from agent.schema import About, Duration, rough
 from agent.systems.postgres import Postgres
 
 
@@ -16,8 +17,8 @@ class PostgresChecksums:
     PostgreSQL notices only when somebody reads the page, and not at all with data checksums off.
     """
 
-    instance: str = "main"
-    within: Duration = timedelta(days=1)
+    instance: Annotated[str, About("the server, as agent.yaml calls it under systems: postgres", "main")] = "main"
+    within: Annotated[Duration, About("failures of the last so long are bad, as in 1d")] = timedelta(days=1)
 
     def ask(self, postgres: Postgres) -> list[Answer]:
         """One answer per database that has failures; the value is their number since the statistics were reset."""

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, Final
+from typing import Annotated, Any, Final
 
 from agent.check import Answer, bad, check, good, unknown
+from agent.schema import About
 from agent.systems.postgres import Postgres
 from agent.systems.postgres_file_views import missing_grant
 
@@ -21,7 +22,7 @@ class PostgresConfig:
     ALTER SYSTEM is ignored too. Settings that only wait for a restart are named, and are good.
     """
 
-    instance: str = "main"
+    instance: Annotated[str, About("the server, as agent.yaml calls it under systems: postgres", "main")] = "main"
 
     def ask(self, postgres: Postgres) -> Answer:
         """The value is the number of lines that are wrong."""

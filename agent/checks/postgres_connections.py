@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from typing import Annotated
+
 from agent.check import Answer, bad, check, good
+from agent.schema import About
 from agent.systems.postgres import Postgres
 
 
@@ -10,8 +13,8 @@ from agent.systems.postgres import Postgres
 class PostgresConnections:
     """PostgreSQL has connections left for ordinary roles. The ones reserved for superusers do not count."""
 
-    instance: str = "main"
-    used_limit: float = 90
+    instance: Annotated[str, About("the server, as agent.yaml calls it under systems: postgres", "main")] = "main"
+    used_limit: Annotated[float, About("bad from so many percent of the connections on", "90")] = 90
 
     def ask(self, postgres: Postgres) -> Answer:
         """The value is percent used."""

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from datetime import timedelta
-from typing import Final
+from typing import Annotated, Final
 
 from agent.check import Answer, bad, check, good, unknown
-from agent.schema import Duration, rough
+from agent.schema import About, Duration, rough
 from agent.systems.postgres import Postgres
 
 _AT_ONCE: Final = 2.0
@@ -21,8 +21,8 @@ class PostgresCrash:
     server stays as it was, that of its checkpointer does not.
     """
 
-    instance: str = "main"
-    within: Duration = timedelta(hours=1)
+    instance: Annotated[str, About("the server, as agent.yaml calls it under systems: postgres", "main")] = "main"
+    within: Annotated[Duration, About("a crash within the last so long is bad, as in 1h")] = timedelta(hours=1)
 
     def ask(self, postgres: Postgres) -> Answer:
         """The value is the seconds since it started itself again."""

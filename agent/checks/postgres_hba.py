@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import ipaddress
-from typing import Any, Final
+from typing import Annotated, Any, Final
 
 from agent.check import Answer, bad, check, good, unknown
-from agent.schema import Address
+from agent.schema import About, Address
 from agent.systems.postgres import Postgres
 from agent.systems.postgres_file_views import missing_grant
 
@@ -22,8 +22,8 @@ class PostgresHba:
     the old rules stay in force. This is what the file says, which is in force after the next reload.
     """
 
-    instance: str = "main"
-    trusted: tuple[Address, ...] = ()
+    instance: Annotated[str, About("the server, as agent.yaml calls it under systems: postgres", "main")] = "main"
+    trusted: Annotated[tuple[Address, ...], About("networks in which `trust` is accepted, as in [192.0.2.0/28]")] = ()
 
     def ask(self, postgres: Postgres) -> Answer:
         """The value is the number of such lines."""

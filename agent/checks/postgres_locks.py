@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from datetime import timedelta
+from typing import Annotated
 
 from agent.check import Answer, bad, check, good
-from agent.schema import Duration, rough
+from agent.schema import About, Duration, rough
 from agent.systems.postgres import Postgres
 
 
@@ -13,9 +14,9 @@ from agent.systems.postgres import Postgres
 class PostgresLocks:
     """Nobody waits for a lock for `wait_limit`, and fewer than `waiting_limit` wait at once. PostgreSQL 14 and newer."""
 
-    instance: str = "main"
-    wait_limit: Duration = timedelta(seconds=30)
-    waiting_limit: int = 50
+    instance: Annotated[str, About("the server, as agent.yaml calls it under systems: postgres", "main")] = "main"
+    wait_limit: Annotated[Duration, About("bad where somebody waits for a lock for so long, as in 30s")] = timedelta(seconds=30)
+    waiting_limit: Annotated[int, About("bad where so many wait at once", "50")] = 50
 
     def ask(self, postgres: Postgres) -> Answer:
         """The value is the seconds of the longest wait."""

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from datetime import timedelta
-from typing import Any
+from typing import Annotated, Any
 
 from agent.check import Answer, bad, check, good
-from agent.schema import Duration, rough
+from agent.schema import About, Duration, rough
 from agent.systems.postgres import Postgres
 
 
@@ -17,8 +17,8 @@ class PostgresPrepared:
     Nobody's session owns one: it keeps its locks over crashes and restarts, and can still be committed while writes are stopped.
     """
 
-    instance: str = "main"
-    age_limit: Duration = timedelta(minutes=10)
+    instance: Annotated[str, About("the server, as agent.yaml calls it under systems: postgres", "main")] = "main"
+    age_limit: Annotated[Duration, About("a prepared transaction older than this is bad, as in 10m")] = timedelta(minutes=10)
 
     def ask(self, postgres: Postgres) -> Answer:
         """The value is the seconds of the oldest."""

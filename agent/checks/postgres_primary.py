@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from typing import Annotated
+
 from agent.check import Answer, bad, check, good
-from agent.schema import Flag
+from agent.schema import About, Flag
 from agent.systems.postgres import Postgres
 
 
@@ -11,8 +13,8 @@ from agent.systems.postgres import Postgres
 class PostgresPrimary:
     """This server is the primary; with `standby`, it is a standby. Otherwise there was a failover, or somebody promoted it."""
 
-    instance: str = "main"
-    standby: Flag = False
+    instance: Annotated[str, About("the server, as agent.yaml calls it under systems: postgres", "main")] = "main"
+    standby: Annotated[Flag, About("true: it should be a standby", "true")] = False
 
     def ask(self, postgres: Postgres) -> Answer:
         """Whether it replays the log of another."""

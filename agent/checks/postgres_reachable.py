@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from datetime import timedelta
+from typing import Annotated
 
 from agent.action import CannotReach
 from agent.check import Answer, bad, check, good, unknown
-from agent.schema import Duration, rough
+from agent.schema import About, Duration, rough
 from agent.systems.postgres import NotAdmitted, Postgres
 
 
@@ -17,8 +18,8 @@ class PostgresReachable:
     A stopped postmaster and a full server show only on the new one, a restart only on the kept one.
     """
 
-    instance: str = "main"
-    within: Duration = timedelta(seconds=3)
+    instance: Annotated[str, About("the server, as agent.yaml calls it under systems: postgres", "main")] = "main"
+    within: Annotated[Duration, About("bad where it does not answer in time, as in 3s")] = timedelta(seconds=3)
 
     def ask(self, postgres: Postgres) -> Answer:
         """Ask over both; the value is the seconds that a new login took."""

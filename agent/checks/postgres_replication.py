@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from datetime import timedelta
-from typing import Any
+from typing import Annotated, Any
 
 from agent.check import Answer, bad, check, good
-from agent.schema import Duration, rough
+from agent.schema import About, Duration, rough
 from agent.systems.postgres import Postgres
 
 MIB = 1024 * 1024
@@ -20,10 +20,10 @@ class PostgresReplication:
     A replica that is gone without a slot leaves no trace, so say how many there should be: `replicas_floor`.
     """
 
-    instance: str = "main"
-    lag_limit: Duration = timedelta(minutes=5)
-    lag_limit_mib: int = 1024
-    replicas_floor: int = 0
+    instance: Annotated[str, About("the server, as agent.yaml calls it under systems: postgres", "main")] = "main"
+    lag_limit: Annotated[Duration, About("bad where a replica is so far behind, as in 5m")] = timedelta(minutes=5)
+    lag_limit_mib: Annotated[int, About("bad where it is so many MiB behind", "1024")] = 1024
+    replicas_floor: Annotated[int, About("bad where fewer replicas are connected", "1")] = 0
 
     def ask(self, postgres: Postgres) -> list[Answer]:
         """One answer per replica, slot, and standby; the value is seconds behind (for a slot: MiB kept)."""

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Final
+from typing import Annotated, Final
 
 from agent.check import Answer, bad, check, good
+from agent.schema import About
 from agent.systems.postgres import Postgres
 
 MOST: Final = 20
@@ -19,8 +20,8 @@ class PostgresRoles:
     nearly everything), and members of the roles that reach the server's files and programs or all rows.
     """
 
-    instance: str = "main"
-    allowed: tuple[str, ...] = ()
+    instance: Annotated[str, About("the server, as agent.yaml calls it under systems: postgres", "main")] = "main"
+    allowed: Annotated[tuple[str, ...], About("roles that may do more, as in [admin, replicator]")] = ()
 
     def ask(self, postgres: Postgres) -> list[Answer]:
         """One answer per role that can do more, at most 20; the target is the role."""

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, Final, NamedTuple
+from typing import Annotated, Any, Final, NamedTuple
 
 from agent.check import Answer, bad, check, good
+from agent.schema import About
 from agent.systems.postgres import Postgres
 
 _MOST: Final = 3
@@ -40,8 +41,8 @@ class PostgresSettings:
     `allowed` names settings that are meant to be so.
     """
 
-    instance: str = "main"
-    allowed: tuple[str, ...] = ()
+    instance: Annotated[str, About("the server, as agent.yaml calls it under systems: postgres", "main")] = "main"
+    allowed: Annotated[tuple[str, ...], About("settings that are meant to be so, as in [synchronous_commit]")] = ()
 
     def __post_init__(self) -> None:
         if unheard := [name for name in self.allowed if name not in _DANGERS]:

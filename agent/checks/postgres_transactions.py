@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from datetime import timedelta
-from typing import Any
+from typing import Annotated, Any
 
 from agent.check import Answer, bad, check, good
-from agent.schema import Duration, rough
+from agent.schema import About, Duration, rough
 from agent.systems.postgres import Postgres
 
 
@@ -17,9 +17,9 @@ class PostgresTransactions:
     An old one holds its locks, and no dead row younger than it can be cleaned away.
     """
 
-    instance: str = "main"
-    open_limit: Duration = timedelta(hours=1)
-    idle_limit: Duration = timedelta(minutes=10)
+    instance: Annotated[str, About("the server, as agent.yaml calls it under systems: postgres", "main")] = "main"
+    open_limit: Annotated[Duration, About("a transaction that is open for longer is bad, as in 1h")] = timedelta(hours=1)
+    idle_limit: Annotated[Duration, About("one that does nothing for longer is bad, as in 10m")] = timedelta(minutes=10)
 
     def ask(self, postgres: Postgres) -> Answer:
         """The value is the seconds of the worse of the two."""

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Final
+from typing import Annotated, Final
 
 from agent.check import Answer, bad, check, good
+from agent.schema import About
 from agent.systems.postgres import Postgres
 
 STOPS: Final = 2**31 - 3_000_000
@@ -15,8 +16,8 @@ STOPS: Final = 2**31 - 3_000_000
 class PostgresWraparound:
     """The oldest transaction number of no database is `used_limit` percent of the way to where writes stop."""
 
-    instance: str = "main"
-    used_limit: float = 50
+    instance: Annotated[str, About("the server, as agent.yaml calls it under systems: postgres", "main")] = "main"
+    used_limit: Annotated[float, About("bad from so many percent of the way on", "50")] = 50
 
     def ask(self, postgres: Postgres) -> Answer:
         """The value is percent of the way."""

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Annotated
 
 from agent.check import Answer, bad, check, good, unknown
+from agent.schema import About
 
 
 @check
@@ -12,9 +14,9 @@ class Pressure:
     """Work does not wait too long: percent of the last 10 seconds in which somebody waited for a processor (`some`), or in
     which everybody waited for memory or for disks (`full`). The kernel's pressure stall information, Linux 4.20 and newer."""
 
-    cpu_limit: float = 90
-    memory_limit: float = 10
-    io_limit: float = 50
+    cpu_limit: Annotated[float, About("bad above so many percent of the last 10 seconds waiting for a processor", "90")] = 90
+    memory_limit: Annotated[float, About("the same for memory", "10")] = 10
+    io_limit: Annotated[float, About("the same for disks", "50")] = 50
 
     def ask(self) -> list[Answer]:
         """One answer each for cpu, memory and io."""

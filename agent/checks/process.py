@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable
-from typing import Any
+from typing import Annotated, Any
 
 from agent.check import Answer, bad, check, good
 from agent.grammar.pattern import LONGEST_TEXT, ForText
+from agent.schema import About
 
 
 @check
@@ -18,12 +19,14 @@ class Process:
     process with two million of them.
     """
 
-    name: str = ""
-    pid_file: str = ""
-    user: str = ""
-    cmdline: ForText | None = None
-    at_least: int = 1
-    at_most: int | None = None
+    name: Annotated[str, About("the name of the program, as ps shows it", "nginx")] = ""
+    pid_file: Annotated[str, About("a file with its process id", "/run/nginx.pid")] = ""
+    user: Annotated[str, About("the user that it runs as", "www-data")] = ""
+    cmdline: Annotated[
+        ForText | None, About("a regular expression that must be found in its command line", '"gunicorn .*shop"')
+    ] = None
+    at_least: Annotated[int, About("bad where fewer run", "1")] = 1
+    at_most: Annotated[int | None, About("bad where more run; as many as like where nothing is said", "8")] = None
 
     def __post_init__(self) -> None:
         if not (self.name or self.pid_file or self.user or self.cmdline):

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import time
 from datetime import timedelta
+from typing import Annotated
 
 from agent.check import Answer, bad, check, good
-from agent.schema import Duration, Port, rough
+from agent.schema import About, Duration, Port, rough
 from agent.systems.cut_off import cut_off
 from agent.systems.dial import Refused, dial
 
@@ -15,11 +16,11 @@ from agent.systems.dial import Refused, dial
 class Tcp:
     """A TCP port accepts connections and, where asked to, answers `send` with something that holds `expect`."""
 
-    host: str
-    port: Port
-    send: str = ""
-    expect: str = ""
-    within: Duration = timedelta(seconds=3)
+    host: Annotated[str, About("its name or address", "127.0.0.1")]
+    port: Annotated[Port, About("its port", "5432")]
+    send: Annotated[str, About("text that is sent after the connection is there", "PING")] = ""
+    expect: Annotated[str, About("text that the answer must hold", "PONG")] = ""
+    within: Annotated[Duration, About("bad where it does not answer in time, as in 3s")] = timedelta(seconds=3)
 
     def ask(self) -> Answer:
         """Connect; the value is the seconds it took."""

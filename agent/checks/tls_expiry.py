@@ -5,9 +5,10 @@ from __future__ import annotations
 import ssl
 import time
 from datetime import timedelta
+from typing import Annotated
 
 from agent.check import Answer, bad, check, good
-from agent.schema import Duration, Port
+from agent.schema import About, Duration, Port
 from agent.systems.dial import Refused, dial_tls, trust
 
 
@@ -19,12 +20,12 @@ class TlsExpiry:
     that is not `host`.
     """
 
-    host: str
-    port: Port = 443
-    days_floor: float = 14
-    server_name: str = ""
-    ca_file: str = ""
-    within: Duration = timedelta(seconds=3)
+    host: Annotated[str, About("its name or address", "shop.example.com")]
+    port: Annotated[Port, About("its port", "443")] = 443
+    days_floor: Annotated[float, About("bad where it holds for fewer days", "14")] = 14
+    server_name: Annotated[str, About("the name that it must be for, where that is not `host`", "shop.example.com")] = ""
+    ca_file: Annotated[str, About("its issuers, where the host does not know them", "/etc/ssl/shop-ca.pem")] = ""
+    within: Annotated[Duration, About("an answer that takes longer is unknown, as in 5s")] = timedelta(seconds=3)
 
     def ask(self) -> Answer:
         """Shake hands and look; the value is the days left."""

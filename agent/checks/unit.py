@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from datetime import timedelta
+from typing import Annotated
 
 from agent import schema
 from agent.check import Answer, bad, check, good
-from agent.schema import Duration, rough
+from agent.schema import About, Duration, rough
 from agent.systems.units import Units, UnitState
 
 
@@ -17,10 +18,10 @@ class Unit:
     A service that crashes and comes back looks active most of the time.
     """
 
-    units: tuple[schema.Unit, ...]
-    restarts_limit: int = 3
-    restarts_span: Duration = timedelta(minutes=10)
-    within: Duration = timedelta(seconds=3)
+    units: Annotated[tuple[schema.Unit, ...], About("systemd units, as in [nginx.service, cron.service]")]
+    restarts_limit: Annotated[int, About("so many restarts in `restarts_span` are bad", "3")] = 3
+    restarts_span: Annotated[Duration, About("the time in which restarts are counted, as in 10m")] = timedelta(minutes=10)
+    within: Annotated[Duration, About("an answer that takes longer is unknown, as in 5s")] = timedelta(seconds=3)
 
     def ask(self, units: Units) -> list[Answer]:
         """Ask for all at once; one answer per unit, the value is its restarts."""

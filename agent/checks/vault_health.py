@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from datetime import timedelta
+from typing import Annotated
 
 from agent.action import CannotReach
 from agent.check import Answer, bad, check, good
-from agent.schema import Duration, rough
+from agent.schema import About, Duration, rough
 from agent.systems.vault import Vault
 from agent.systems.vault_login import NoVault
 
@@ -15,8 +16,8 @@ from agent.systems.vault_login import NoVault
 class VaultHealth:
     """Vault answers, is unsealed and has a leader, and the agent's own token lives for some time yet."""
 
-    life_floor: Duration = timedelta(minutes=1)
-    within: Duration = timedelta(seconds=3)
+    life_floor: Annotated[Duration, About("bad where the agent's own token ends sooner, as in 1m")] = timedelta(minutes=1)
+    within: Annotated[Duration, About("an answer that takes longer is unknown, as in 5s")] = timedelta(seconds=3)
 
     def ask(self, vault: Vault) -> Answer:
         """Ask without a token, then with the agent's; the value is the seconds that its token lives."""

@@ -26,12 +26,21 @@ _SOCKET: Final = re.compile(r"""^socket:[ \t]*(?:"([^"\n]+)"|'([^'\n]+)'|([^\s#'
 
 
 def config_path(given: Path | None) -> Path:
-    """Which agent.yaml counts: --config, $CONTAIN_CONFIG, ./var/agent.yaml where there is one, else the host's."""
+    """Which agent.yaml counts: --config, $CONTAIN_CONFIG, ./var/agent.yaml where there is one of one's own, else the host's."""
     if given:
         return given
     if named := os.environ.get("CONTAIN_CONFIG"):
         return Path(named)
-    return LOCAL_CONFIG if LOCAL_CONFIG.exists() else SYSTEM_CONFIG
+    return LOCAL_CONFIG if _own(LOCAL_CONFIG) else SYSTEM_CONFIG
+
+
+def _own(config: Path) -> bool:
+    """Whether a file and its directory are the user's, or those of who used sudo: root in /tmp does not run what others wrote."""
+    ours = {os.geteuid(), int(sudo) if (sudo := os.environ.get("SUDO_UID", "")).isdecimal() else os.geteuid()}
+    try:
+        return all(one.lstat().st_uid in ours for one in (config.parent, config))
+    except OSError:  # none is there, or it is closed to this user: `sudo -u bob contain status` in /root
+        return False
 
 
 def socket_path(given: Path | None, config: Path) -> Path:

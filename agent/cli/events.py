@@ -100,12 +100,14 @@ def show_event(given: Given, number: int) -> None:
 @events.command("kinds", examples=("contain events kinds", "contain events kinds --json"))
 @click.pass_obj
 def kinds(given: Given) -> None:
-    """Every kind of event that a policy may name, with its fields. Works without a running agent."""
+    """Every kind of event that a policy may name, with its fields and what brings it. Works without a running agent."""
+    from agent.brings import brings
     from agent.wiring import catalogue
 
-    found = sorted(catalogue(None).kinds.values(), key=lambda one: one.name)
+    found, ways = sorted(catalogue(None).kinds.values(), key=lambda one: one.name), brings()
     items = [
         {"kind": one.name, "about": one.about, "fields": dict(one.fields), "state": one.state, "forgeable": one.forgeable}
+        | {"from": list(ways.get(one.name, ()))}
         for one in found
     ]
     given.show.table("kinds", items, _KIND_COLUMNS, "no kinds")
@@ -118,5 +120,6 @@ def _typed(fields: Mapping[str, str]) -> Iterable[str]:
 _KIND_COLUMNS: Final[Columns] = {
     "kind": lambda one: one["kind"],
     "about": lambda one: one["about"],
+    "from": lambda one: ", ".join(one["from"]),
     "fields": lambda one: ", ".join(_typed(one["fields"])),
 }

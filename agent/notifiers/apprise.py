@@ -6,7 +6,7 @@ import logging
 import re
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Final
+from typing import Annotated, Final
 
 from agent.action import CannotReach
 from agent.grammar.config import hidden
@@ -14,6 +14,7 @@ from agent.notifying.bare import bare
 from agent.notifying.in_time import in_time
 from agent.notifying.notice import LONGEST_LINE, Notice
 from agent.notifying.notifier import Refused, Thread, Unsure, notifier
+from agent.schema import About
 
 _MISSING: Final = "apprise is not installed; pip install 'containment-agent[apprise]'"
 _SCHEME: Final = re.compile(r"([a-z][a-z0-9+.-]{0,30})://", re.IGNORECASE | re.ASCII)
@@ -30,8 +31,12 @@ class Apprise:
     isolated host must still reach: the agent cannot tell them from the addresses.
     """
 
-    urls_file: Path
-    servers: tuple[str, ...] = ()
+    urls_file: Annotated[
+        Path, About("a file that only the agent can read, with one apprise address a line", "/etc/containment-agent/apprise")
+    ]
+    servers: Annotated[
+        tuple[str, ...], About("names of the servers it talks to, as in [api.telegram.org]: an isolated host must reach them")
+    ] = ()
 
     def __post_init__(self) -> None:
         if find_spec("apprise") is None:

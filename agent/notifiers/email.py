@@ -20,14 +20,13 @@ from pathlib import Path
 from typing import Annotated, Final, Literal
 
 from agent.action import CannotReach
-from agent.grammar.typed import About
 from agent.notifying.in_time import in_time
 from agent.notifying.letter import in_html, plain, subject
 from agent.notifying.mail_session import Session, refusal, taken
 from agent.notifying.notice import Notice
 from agent.notifying.notifier import Busy, Refused, Thread, Unsure, notifier
 from agent.notifying.secret_file import secret
-from agent.schema import Duration, canonical, rough
+from agent.schema import About, Duration, canonical, rough
 from agent.systems.cut_off import cut_off
 from agent.systems.dial import Refused as Unanswered
 from agent.systems.dial import dial, dial_tls, trust
@@ -54,14 +53,20 @@ class Email:
     letter that is repeated has the same Message-ID. `user` and `password_file` log in.
     """
 
-    server: str
+    server: Annotated[str, About("host:port of the mail server", '"smtp.example.com:587"')]
     from_: Annotated[str, About("the sender's address, as in containment@example.com")]
-    to: tuple[str, ...]
-    user: str = ""
-    password_file: Path | None = None
-    tls: Security = ""
-    ca_file: str = ""
-    within: Duration = _LONGEST
+    to: Annotated[tuple[str, ...], About("who gets it, as in [sre@example.com]")]
+    user: Annotated[str, About("who logs in there; nobody where nothing is said", "containment")] = ""
+    password_file: Annotated[
+        Path | None, About("a file that only the agent can read, with the password of `user`", "/etc/containment-agent/smtp")
+    ] = None
+    tls: Annotated[
+        Security, About("starttls, or tls from the beginning, or off; by the port where nothing is said", "starttls")
+    ] = ""
+    ca_file: Annotated[
+        str, About("the issuers of its server's certificate, where the host does not know them", "/etc/ssl/proxy-ca.pem")
+    ] = ""
+    within: Annotated[Duration, About("give up one try after this time, as in 4s")] = _LONGEST
 
     def __post_init__(self) -> None:
         host, _ = self._server()

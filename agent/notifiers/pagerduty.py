@@ -11,7 +11,7 @@ import json
 from collections.abc import Mapping
 from datetime import timedelta
 from pathlib import Path
-from typing import Any, Final
+from typing import Annotated, Any, Final
 
 from agent.notifying.in_time import in_time
 from agent.notifying.notice import LONGEST_LINE, MOST_TARGETS, Notice, fold_lines
@@ -19,7 +19,7 @@ from agent.notifying.notifier import Busy, Refused, Thread, Unsure, notifier
 from agent.notifying.posting import Reply, broken, host_of, not_taken
 from agent.notifying.secret_file import secret
 from agent.notifying.thread_key import key_of, title_of
-from agent.schema import Duration, rough
+from agent.schema import About, Duration, rough
 from agent.systems.dial import trust
 from agent.visible import visible
 
@@ -43,10 +43,16 @@ class Pagerduty:
     style: pagerduty}}}}.
     """
 
-    routing_key_file: Path
-    base_url: str = "https://events.pagerduty.com"
-    ca_file: str = ""
-    within: Duration = timedelta(seconds=6)
+    routing_key_file: Annotated[
+        Path, About("a file that only the agent can read, with the integration key", "/etc/containment-agent/pagerduty")
+    ]
+    base_url: Annotated[str, About("where PagerDuty answers", '"https://events.eu.pagerduty.com"')] = (
+        "https://events.pagerduty.com"
+    )
+    ca_file: Annotated[
+        str, About("the issuers of its server's certificate, where the host does not know them", "/etc/ssl/proxy-ca.pem")
+    ] = ""
+    within: Annotated[Duration, About("give up one try after this time, as in 4s")] = timedelta(seconds=6)
 
     def __post_init__(self) -> None:
         host_of(self.base_url)

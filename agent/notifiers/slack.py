@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 from functools import cached_property
 from pathlib import Path
-from typing import Final, TypeVar
+from typing import Annotated, Final, TypeVar
 
 from agent.notifying.in_time import in_time
 from agent.notifying.notice import Notice
@@ -17,7 +17,7 @@ from agent.notifying.posting import host_of
 from agent.notifying.secret_file import secret
 from agent.notifying.slack_message import Message, broadcast, in_words, news, standing
 from agent.notifying.slack_talk import Gone, Misshapen, NotTold, Place, Settings, Talk, marks
-from agent.schema import Duration
+from agent.schema import About, Duration
 
 T = TypeVar("T")
 
@@ -42,10 +42,12 @@ class Slack:
     GovSlack: https://slack-gov.com/api/
     """
 
-    channel: str
-    token_file: Path
-    base_url: str = "https://slack.com/api/"
-    within: Duration = timedelta(seconds=4)
+    channel: Annotated[str, About("the channel, best by its id", "C0123456789")]
+    token_file: Annotated[
+        Path, About("a file that only the agent can read, with the bot's token", "/etc/containment-agent/slack")
+    ]
+    base_url: Annotated[str, About("where Slack answers", '"https://slack-gov.com/api/"')] = "https://slack.com/api/"
+    within: Annotated[Duration, About("give up one try after this time, as in 4s")] = timedelta(seconds=4)
 
     def __post_init__(self) -> None:
         host_of(self.base_url)

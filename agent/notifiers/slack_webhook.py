@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from datetime import timedelta
 from pathlib import Path
-from typing import Final
+from typing import Annotated, Final
 
 from pydantic_core import to_json
 
@@ -16,7 +16,7 @@ from agent.notifying.notifier import Refused, Thread, Unsure, notifier
 from agent.notifying.posting import Reply, host_of, not_taken, post
 from agent.notifying.secret_file import secret
 from agent.notifying.slack_message import in_words, standing
-from agent.schema import Duration
+from agent.schema import About, Duration
 
 _WORD: Final = re.compile(r"[a-z_]{2,60}", re.ASCII)
 _SHAPE: Final = frozenset(
@@ -31,8 +31,10 @@ class SlackWebhook:
     `url_file` holds the webhook's address, which is its secret too. An app (`slack`) does better; this needs no scopes.
     """
 
-    url_file: Path
-    within: Duration = timedelta(seconds=4)
+    url_file: Annotated[
+        Path, About("a file that only the agent can read, with the webhook's address", "/etc/containment-agent/slack-webhook")
+    ]
+    within: Annotated[Duration, About("give up one try after this time, as in 4s")] = timedelta(seconds=4)
 
     def parts(self, notice: Notice) -> tuple[str, ...]:  # noqa: ARG002
         """One message."""

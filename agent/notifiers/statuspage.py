@@ -12,7 +12,7 @@ from dataclasses import field
 from datetime import timedelta
 from hashlib import sha256
 from pathlib import Path
-from typing import Any, Final, Literal, NamedTuple
+from typing import Annotated, Any, Final, Literal, NamedTuple
 from urllib.parse import quote
 
 from agent.notifying.in_time import in_time
@@ -21,7 +21,7 @@ from agent.notifying.notifier import Busy, Thread, Unsure, notifier
 from agent.notifying.posting import Reply, call, host_of, not_taken, retry_after
 from agent.notifying.secret_file import secret
 from agent.policy import Severity
-from agent.schema import Duration, Flag, rough
+from agent.schema import About, Duration, Flag, rough
 from agent.visible import visible
 
 Status = Literal["investigating", "identified", "monitoring", "resolved"]
@@ -62,17 +62,24 @@ class Statuspage:
     whether subscribers get a mail.
     """
 
-    page: str
-    key_file: Path
-    component_ids: tuple[str, ...] = ()
-    by_policy: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
-    from_severity: Severity = "P1"
-    title: str = "Problem with our service"
-    texts: Mapping[str, str] = field(default_factory=dict)
-    notify: Flag = True
-    base_url: str = "https://api.statuspage.io/v1"
-    ca_file: str = ""
-    within: Duration = timedelta(seconds=4)
+    page: Annotated[str, About("the page's id", "gytm4qzbx9t6")]
+    key_file: Annotated[Path, About("a file that only the agent can read, with the API key", "/etc/containment-agent/statuspage")]
+    component_ids: Annotated[tuple[str, ...], About("the components that are marked as affected, as in [3xdk5n3lzs1p]")] = ()
+    by_policy: Annotated[
+        Mapping[str, tuple[str, ...]], About("other components for single policies", "{postgres-down: [3xdk5n3lzs1p]}")
+    ] = field(default_factory=dict)
+    from_severity: Annotated[Severity, About("only what is at least so severe is opened", "P0")] = "P1"
+    title: Annotated[str, About("what an incident is called there", "Problem with our shop")] = "Problem with our service"
+    texts: Annotated[
+        Mapping[str, str],
+        About("what is said, by investigating, identified, monitoring, resolved", "{resolved: The shop is back.}"),
+    ] = field(default_factory=dict)
+    notify: Annotated[Flag, About("whether subscribers get a mail", "false")] = True
+    base_url: Annotated[str, About("where Statuspage answers", '"https://api.statuspage.io/v1"')] = "https://api.statuspage.io/v1"
+    ca_file: Annotated[
+        str, About("the issuers of its server's certificate, where the host does not know them", "/etc/ssl/proxy-ca.pem")
+    ] = ""
+    within: Annotated[Duration, About("give up one try after this time, as in 4s")] = timedelta(seconds=4)
 
     def __post_init__(self) -> None:
         host_of(self.base_url)

@@ -7,7 +7,7 @@ import hmac
 import time
 from datetime import timedelta
 from pathlib import Path
-from typing import Final
+from typing import Annotated, Final
 
 from pydantic_core import to_json
 
@@ -17,7 +17,7 @@ from agent.notifying.in_time import in_time
 from agent.notifying.notice import Notice
 from agent.notifying.notifier import Thread, notifier
 from agent.notifying.posting import host_of, not_taken, post
-from agent.schema import Duration
+from agent.schema import About, Duration
 
 VERSION: Final = 1
 
@@ -38,10 +38,15 @@ class Webhook:
     each secret in the file (one a line) while they are exchanged. It is the signature that the agent's own intake takes.
     """
 
-    url: str
-    hmac_file: Path | None = None
-    ca_file: str = ""
-    within: Duration = timedelta(seconds=5)
+    url: Annotated[str, About("the address that each notice is posted to", '"https://hooks.example.com/containment"')]
+    hmac_file: Annotated[
+        Path | None,
+        About("a file that only the agent can read, with the secrets that sign, one a line", "/etc/containment-agent/webhook"),
+    ] = None
+    ca_file: Annotated[
+        str, About("the issuers of its server's certificate, where the host does not know them", "/etc/ssl/proxy-ca.pem")
+    ] = ""
+    within: Annotated[Duration, About("give up one try after this time, as in 4s")] = timedelta(seconds=5)
 
     def __post_init__(self) -> None:
         host_of(self.url)

@@ -6,7 +6,7 @@ import ast
 import inspect
 from collections.abc import Iterable, Iterator, Mapping
 from ipaddress import ip_address
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, get_args
 from urllib.parse import urlsplit
 
 from agent.action import CannotReach, Protected, parameters
@@ -129,7 +129,7 @@ def _endless(actions: Mapping[str, type[Any]]) -> Iterator[str]:
     Whether there is an undo stands in the source alone; the guard sees it in each plan.
     """
     for name, made in actions.items():
-        if not any(hint is Ttl for hint, _ in parameters(made).values()) and _has_undo(made):
+        if not any(Ttl in (hint, *get_args(hint)[:1]) for hint, _ in parameters(made).values()) and _has_undo(made):
             yield name
 
 

@@ -17,10 +17,10 @@ writes something else, which is refused.
 from __future__ import annotations
 
 from datetime import timedelta
-from typing import Any
+from typing import Annotated, Any
 
 from agent.event import ALERT
-from agent.schema import Duration
+from agent.schema import About, Duration
 from agent.streams.alert_sender import AlertSender, group, key, told
 from agent.streams.document import whole
 from agent.streams.parser import Said
@@ -33,7 +33,7 @@ _GRAFANA = ', as Alertmanager writes (Grafana writes "1": use the sender grafana
 class Alertmanager(AlertSender):
     """Alerts of Prometheus Alertmanager; `repeats` is its repeat_interval."""
 
-    repeats: Duration = timedelta(hours=4)
+    repeats: Annotated[Duration, About("its repeat_interval, as in 4h")] = timedelta(hours=4)
 
     def read(self, document: Any) -> list[Said]:
         """The alerts of one notification."""

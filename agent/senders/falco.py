@@ -12,9 +12,10 @@ falcosidekick can send headers (`webhook.customheaders`) and is better there.
 from __future__ import annotations
 
 import socket
-from typing import Any
+from typing import Annotated, Any
 
 from agent.parsers.falco import ALERT, said
+from agent.schema import About
 from agent.streams.document import needed, object_at, whole
 from agent.streams.json_line import text_at
 from agent.streams.parser import Said
@@ -29,7 +30,7 @@ class Falco:
     The containers and users they name are those of Falco's host: on another one, this agent would contain namesakes.
     """
 
-    hosts: tuple[str, ...] = ()
+    hosts: Annotated[tuple[str, ...], About('other hosts whose alerts are taken, as in [db2]; "*" for all')] = ()
 
     def read(self, document: Any) -> list[Said]:
         """One alert."""

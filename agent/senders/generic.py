@@ -13,9 +13,10 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import field
 from functools import cached_property
-from typing import Any, Final
+from typing import Annotated, Any, Final
 
 from agent.event import COMMON, FIRING, RESOLVED, FieldType, Kind, Value
+from agent.schema import About
 from agent.streams.alert_sender import key
 from agent.streams.declared import declared
 from agent.streams.document import Path, look_up, path, wrong
@@ -41,14 +42,16 @@ class Generic:
     where nothing gives a `fingerprint`, it is made of all fields that do not change.
     """
 
-    kind: str
-    fields: Mapping[str, str] = field(default_factory=dict)
-    fixed: Mapping[str, str] = field(default_factory=dict)
-    each: str = ""
-    required: tuple[str, ...] = ()
-    time: str = ""
-    firing: tuple[str, ...] = ()
-    resolved: tuple[str, ...] = ()
+    kind: Annotated[str, About("the kind of event that it makes", "alert")]
+    fields: Annotated[Mapping[str, str], About("where each field stands in the document", "{name: .rule, status: .state}")] = (
+        field(default_factory=dict)
+    )
+    fixed: Annotated[Mapping[str, str], About("fields that are always so", "{severity: critical}")] = field(default_factory=dict)
+    each: Annotated[str, About("where a list of things stands, each of which is an event", "alerts")] = ""
+    required: Annotated[tuple[str, ...], About("fields without which one is left out, as in [src.ip]")] = ()
+    time: Annotated[str, About("where its time stands: ISO 8601, or Unix seconds", "at")] = ""
+    firing: Annotated[tuple[str, ...], About("the tool's words for what fires, as in [open]")] = ()
+    resolved: Annotated[tuple[str, ...], About("the tool's words for what is over, as in [closed]")] = ()
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "kinds", (self._kind,))

@@ -10,10 +10,10 @@ rule's own labels, `severity` too: they say that nobody knows, so name the alert
 from __future__ import annotations
 
 from datetime import timedelta
-from typing import Any, ClassVar
+from typing import Annotated, Any, ClassVar
 
 from agent.event import ALERT
-from agent.schema import Duration
+from agent.schema import About, Duration
 from agent.streams.alert_sender import AlertSender, group, key, told
 from agent.streams.document import Object, object_at, whole
 from agent.streams.fit import fit, text
@@ -28,7 +28,7 @@ _LINKS = ("panelURL", "dashboardURL", "generatorURL")
 class Grafana(AlertSender):
     """Alerts of Grafana; `repeats` is the notification policy's repeat interval. `fields` may also take from values.NAME."""
 
-    repeats: Duration = timedelta(hours=4)
+    repeats: Annotated[Duration, About("its repeat interval, as in 4h")] = timedelta(hours=4)
 
     parts: ClassVar[tuple[str, ...]] = ("labels", "annotations", "values")
 

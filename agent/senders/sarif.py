@@ -6,8 +6,9 @@ A result is a finding where it is a failure that is not suppressed and not gone 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from typing import Any, Final
+from typing import Annotated, Any, Final
 
+from agent.schema import About
 from agent.streams.document import Object, object_at, whole, wrong
 from agent.streams.fit import text
 from agent.streams.parser import Said
@@ -27,7 +28,7 @@ _TAGGED: Final[Mapping[str, What]] = {
 class Sarif:
     """What a scanner found, one run after the other. `target` names what was scanned, where the file does not say it."""
 
-    target: str = ""
+    target: Annotated[str, About("what was scanned, where the file does not say it", "shop:1.4")] = ""
 
     def read(self, document: Any) -> list[Said]:
         """Each run's report, and what it found."""

@@ -23,7 +23,7 @@ from pydantic import Field
 
 from agent.event import Event, Kind, Value
 from agent.kernel.inet_diag import CLOSE_WAIT, ESTABLISHED, LISTEN, SYN_RECEIVED, Socket, dump
-from agent.schema import Duration
+from agent.schema import About, Duration
 from agent.streams.sensor import Deliver, Outlet, sensor
 
 CONNS: Final = Kind(
@@ -80,9 +80,9 @@ class Connections:
 
     anchors: ClassVar[bool] = False
 
-    every: Duration = timedelta(seconds=5)
-    conns: Annotated[int, Field(ge=1)] = 50
-    least: Annotated[int, Field(ge=0)] = 100
+    every: Annotated[Duration, About("look so often, as in 5s")] = timedelta(seconds=5)
+    conns: Annotated[Annotated[int, Field(ge=1)], About("tell of sources with so many connections or more", "50")] = 50
+    least: Annotated[Annotated[int, Field(ge=0)], About("tell of a listening port from so many connections on", "100")] = 100
 
     @property
     def source(self) -> str:

@@ -22,11 +22,11 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from pathlib import Path
-from typing import Any, ClassVar, Final, NamedTuple
+from typing import Annotated, Any, ClassVar, Final, NamedTuple
 
 from agent.event import Event, Kind
 from agent.intake.settings import BAD_INPUT
-from agent.schema import Duration
+from agent.schema import About, Duration
 from agent.streams.scan import FINDING, SCAN
 from agent.streams.sender import BadDocumentError, Sender, discover_senders, events
 from agent.streams.sensor import Backoff, Batch, Deliver, Outlet, sensor
@@ -70,9 +70,9 @@ class Drop:
     It looks there so often; a file that has not changed from one look to the next is whole.
     """
 
-    path: str
-    sender: str
-    look: Duration = timedelta(seconds=1)
+    path: Annotated[str, About("the directory that files are left in", "/var/spool/scans")]
+    sender: Annotated[str, About("the type of the sender whose documents these are", "trivy")]
+    look: Annotated[Duration, About("look so often, as in 1s")] = timedelta(seconds=1)
 
     anchors: ClassVar[bool] = False
 

@@ -15,7 +15,7 @@ from contextlib import closing
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
-from typing import Any, ClassVar, Final, cast
+from typing import Annotated, Any, ClassVar, Final, cast
 
 from agent.action import CannotReach
 from agent.integrity.baseline import FILE_NAME, CannotUseBaseline
@@ -24,7 +24,7 @@ from agent.integrity.ledger import Ledger
 from agent.integrity.looking import COALESCE, Looking, Pace
 from agent.integrity.tree import MOST, Cover
 from agent.integrity.watcher import watcher
-from agent.schema import Duration
+from agent.schema import About, Duration
 from agent.streams.sensor import Backoff, Deliver, Outlet, sensor
 
 __all__ = ["BASELINE", "FILE", "Files", "placed"]
@@ -39,10 +39,15 @@ class Files:
     coalesce: ClassVar[float] = COALESCE
     most: ClassVar[int] = MOST
 
-    paths: tuple[str, ...]
-    skip: tuple[str, ...] = ()
-    every: Duration = timedelta(hours=24)
-    baseline: str = ""
+    paths: Annotated[tuple[str, ...], About("files and directories with all below, as in [/etc/ssh, /etc/sudoers]")]
+    skip: Annotated[tuple[str, ...], About("patterns of what is left out, as in [/etc/ssh/*.tmp]")] = ()
+    every: Annotated[Duration, About("look at everything so often, beside what the kernel tells at once, as in 24h")] = timedelta(
+        hours=24
+    )
+    baseline: Annotated[
+        str,
+        About("the baseline's file; one in the state directory where none is named", "/var/lib/containment-agent/baseline.db"),
+    ] = ""
 
     def __post_init__(self) -> None:
         if not self.paths or len(self.paths) > MOST_PATHS:

@@ -23,12 +23,13 @@ import time
 from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from pathlib import Path
-from typing import Any, Final
+from typing import Annotated, Any, Final
 
 from agent.action import CannotReach
 from agent.event import Event
 from agent.fail2ban import filters as fail2ban
 from agent.fail2ban import journal
+from agent.schema import About
 from agent.streams.parser import LONGEST_RAW, Parser, discover_parsers
 from agent.streams.sensor import Backoff, Deliver, Outlet, sensor
 
@@ -51,10 +52,10 @@ class Journald:
     `filters` are fail2ban's, as they stand in `filters_dir`; their `journalmatch` says what they read: agent/fail2ban/journal.py.
     """
 
-    parsers: tuple[str, ...] = ()
-    directory: str = ""
-    filters: tuple[str, ...] = ()
-    filters_dir: str = fail2ban.WHERE
+    parsers: Annotated[tuple[str, ...], About("what the messages are read with, as in [sshd, sudo]")] = ()
+    directory: Annotated[str, About("read these journal files, not the host's", "/var/log/journal/remote")] = ""
+    filters: Annotated[tuple[str, ...], About("fail2ban's filters, as in [sshd]")] = ()
+    filters_dir: Annotated[str, About("where fail2ban's filters stand", "/etc/fail2ban/filter.d")] = fail2ban.WHERE
 
     def __post_init__(self) -> None:
         known = discover_parsers()

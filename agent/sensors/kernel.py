@@ -12,10 +12,10 @@ import time
 from collections.abc import Iterator, Mapping
 from datetime import timedelta
 from pathlib import Path
-from typing import ClassVar, Final, NamedTuple
+from typing import Annotated, ClassVar, Final, NamedTuple
 
 from agent.event import Event, Kind, Value
-from agent.schema import Duration
+from agent.schema import About, Duration
 from agent.streams.sensor import Deliver, Outlet, sensor
 from agent.streams.usual import Usual
 
@@ -85,7 +85,7 @@ class Kernel:
 
     anchors: ClassVar[bool] = False
 
-    every: Duration = timedelta(seconds=5)
+    every: Annotated[Duration, About("look so often, as in 5s")] = timedelta(seconds=5)
 
     @property
     def source(self) -> str:

@@ -6,18 +6,25 @@ import threading
 import time
 from dataclasses import replace
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
 from agent.fail2ban import filters as fail2ban
 from agent.fail2ban.reading import Readings
-from agent.schema import Flag
+from agent.schema import About, Flag
 from agent.streams.follow import Follower
 from agent.streams.inotify import Wake
 from agent.streams.join import Join, Wrapped, unwrapped
 from agent.streams.parser import Scan, discover_parsers
 from agent.streams.sensor import Backoff, Deliver, Outlet, sensor
+from agent.streams.tail import TURN
 
 _POLL = 0.25
+_QUIET = 0.5
+"""Seconds between two looks where inotify wakes: a line that is not whole yet, rates that are due, and being asked to stop."""
+LIVELY = 64 << 10
+"""Bytes in one look that make a log lively: hundreds of lines came since the last one."""
+GATHER = 0.005
+"""Seconds that a lively log is left alone once all of it is read, so that one look takes what else would take five."""
 
 
 @sensor
@@ -28,12 +35,14 @@ class Logfile:
     `inside: docker` reads a container's json-file log (/var/lib/docker/containers/ID/ID-json.log): the parsers get its own lines.
     """
 
-    path: str
-    parsers: tuple[str, ...] = ()
-    from_start: Flag = False
-    inside: Literal["", "docker"] = ""
-    filters: tuple[str, ...] = ()
-    filters_dir: str = fail2ban.WHERE
+    path: Annotated[str, About("the file", "/var/log/auth.log")]
+    parsers: Annotated[tuple[str, ...], About("what its lines are read with, as in [sshd, sudo]")] = ()
+    from_start: Annotated[Flag, About("true: the first start begins at its beginning, not its end", "true")] = False
+    inside: Annotated[
+        Literal["", "docker"], About("docker: the lines are wrapped as in a container's json-file log", "docker")
+    ] = ""
+    filters: Annotated[tuple[str, ...], About("fail2ban's filters, as in [sshd]")] = ()
+    filters_dir: Annotated[str, About("where fail2ban's filters stand", "/etc/fail2ban/filter.d")] = fail2ban.WHERE
 
     def __post_init__(self) -> None:
         known = discover_parsers()
@@ -105,7 +114,9 @@ class _Reading:
             self._outlet.send(self._scan.tick(seen))
         self._tell()
         if not lines:
-            self._wake.wait(_POLL)
+            self._wake.wait(_POLL if self._wake.why_slow else _QUIET)
+        elif LIVELY <= len(lines) < TURN:
+            stop.wait(GATHER)
 
     def _position(self) -> str:
         """Where to go on, and which lines behind that are held to be judged with the next ones."""

@@ -26,7 +26,7 @@ from agent.action import CannotReach
 from agent.event import Event, Kind, Value
 from agent.kernel import nft
 from agent.kernel.netlink import Netlink, Refused
-from agent.schema import Duration
+from agent.schema import About, Duration
 from agent.streams.sensor import Backoff, Deliver, Outlet, sensor
 
 PACKETS: Final = Kind(
@@ -64,8 +64,8 @@ class Packets:
 
     anchors: ClassVar[bool] = False
 
-    every: Duration = timedelta(seconds=10)
-    pps: Annotated[int, Field(ge=1)] = 500
+    every: Annotated[Duration, About("look so often, as in 10s")] = timedelta(seconds=10)
+    pps: Annotated[Annotated[int, Field(ge=1)], About("tell of sources with so many packets per second or more", "500")] = 500
 
     @property
     def source(self) -> str:

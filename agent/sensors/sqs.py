@@ -26,12 +26,13 @@ from dataclasses import field
 from functools import partial
 from hashlib import sha256
 from http import HTTPStatus
-from typing import Any, ClassVar, Final, cast
+from typing import Annotated, Any, ClassVar, Final, cast
 
 from agent.action import CannotReach
 from agent.event import ALERT, Event
 from agent.intake.json_body import read_json
 from agent.intake.settings import BAD_INPUT
+from agent.schema import About
 from agent.senders.cloudwatch import Cloudwatch
 from agent.streams.parser import LONGEST_RAW
 from agent.streams.sender import BadDocumentError, Sender, events
@@ -81,12 +82,14 @@ class Sqs:
 
     anchors: ClassVar[bool] = False
 
-    queue_url: str
-    region: str = ""
-    profile: str = ""
-    endpoint: str = ""
-    severity: str = ""
-    fields: Mapping[str, str] = field(default_factory=dict)
+    queue_url: Annotated[str, About("the queue's address", '"https://sqs.eu-central-1.amazonaws.com/123456789012/alarms"')]
+    region: Annotated[str, About("its region, where the address does not say it", "eu-central-1")] = ""
+    profile: Annotated[str, About("a profile of ~/.aws/config", "shop")] = ""
+    endpoint: Annotated[str, About("another address to ask than AWS's own", '"http://127.0.0.1:4566"')] = ""
+    severity: Annotated[str, About("the severity of its alarms, since CloudWatch has none", "critical")] = ""
+    fields: Annotated[Mapping[str, str], About("fields of the alert out of its labels", "{container: labels.ContainerName}")] = (
+        field(default_factory=dict)
+    )
 
     def __post_init__(self) -> None:
         if not _URL.fullmatch(self.queue_url):
