@@ -28,7 +28,8 @@ from agent.fold import fold
 from agent.guard import barred
 from agent.loss import bereft
 from agent.loss.degraded import withheld
-from agent.messages import Asked, ClockSet, Disturbed, Effect, Message, Note, Reply, Seen, Started, Tick
+from agent.mail import Mail
+from agent.messages import Asked, ClockSet, Disturbed, Effect, Message, Note, Plan, Reply, Seen, Started, Tick
 from agent.parsers.canary import CANARY
 from agent.people import lists, reporting
 from agent.record import Record
@@ -47,8 +48,6 @@ FLUSH: Final = 0.25
 """Seconds that events and positions may wait for a commit when nothing came of them."""
 MANY: Final = 5000
 """Events that are committed at once, without waiting."""
-A_TURN: Final = 512
-"""Mailbox items worked off in one turn."""
 DRAIN: Final = 10.0
 """Seconds that calls in flight have at a stop; systemd is told."""
 ANCHOR: Final = 2.0
@@ -69,6 +68,7 @@ class Daemon:
         """Take the parts; nothing runs yet."""
         self.parts, self.agent, self.journal = parts, parts.agent, parts.journal
         self._mailbox: queue.SimpleQueue[Any] = queue.SimpleQueue()
+        self._mail = Mail(self._mailbox)
         self._meters = parts.meters
         self._meters.queues = lambda: {"mailbox": self._mailbox.qsize(), "batches": self._sensing.batches}
         self._meters.lanes = lambda: self._lanes.busy
@@ -195,22 +195,13 @@ class Daemon:
             effects += self._surely(item, now)
         if now >= rounds.next_due(self.agent, now):
             effects += self._surely(Tick(), now)
-        self._finish_turn(effects, now)
+        self._finish_turn(self._plan(effects, now), now)
         self._errands(now)
         self._meters.turned(time.monotonic() - begun)
 
     def _gather(self) -> list[Any]:
         """Wait for the first item, then take what else is there."""
-        try:
-            items = [self._mailbox.get(timeout=self._patience())]
-        except queue.Empty:
-            items = []
-        while len(items) < A_TURN:
-            try:
-                items.append(self._mailbox.get_nowait())
-            except queue.Empty:
-                break
-        return self._sensing.in_turn(items)
+        return self._sensing.in_turn(self._mail.gather(self._patience))
 
     def _patience(self) -> float:
         """Seconds until something is due even if nobody writes."""
@@ -309,6 +300,14 @@ class Daemon:
             for event in seen:
                 self.parts.saw(event)
         return self._step(Seen(seen), now) if seen else []
+
+    def _plan(self, effects: list[Effect], now: float) -> list[Effect]:
+        """Go on with the plans that are made at once, so that a finding and what follows from it are one commit."""
+        plans = [one for one in effects if isinstance(one, Plan)]
+        if not plans:
+            return effects
+        rest = [one for one in effects if not isinstance(one, Plan)]
+        return rest + [effect for item in self._mail.planned(plans, self._outside) for effect in self._surely(item, now)]
 
     def _finish_turn(self, effects: list[Effect], now: float) -> None:
         """Nothing is begun before what announces it is durable."""

@@ -22,6 +22,12 @@ def _acted(state: State, incident: Incident) -> bool:
     return any(one and one.stage != "failed" and one.since >= incident.last for one in made)
 
 
+def _only_would(state: State, incident: Incident) -> bool:
+    """Whether the last finding was one of a dry run, so that nothing was done about it yet."""
+    made = (state.would.get(name) for name in incident.mitigations[-3:])
+    return any(one and one.since >= incident.last for one in made)
+
+
 def spared(turn: Turn, key: tuple[str, str], because: str) -> None:
     """An `unless` line held: say so, but not for every line of a log."""
     if turn.now - turn.agent.spared.get(key, -RECORDED_AGAIN) >= RECORDED_AGAIN:
@@ -55,6 +61,6 @@ def settled(turn: Turn, policy: Policy, target: str, mode: Mode) -> str:
     quiet = RECORDED_AGAIN if seldom and not cooldown else quiet
     if policy.then and not _acted(state, incident):
         quiet = min(quiet, REFUSED_AGAIN)
-    if policy.then and mode == "enforce" and state.pauses.held(policy.name, incident.last):
-        return ""  # what was found in a pause was not acted on
+    if policy.then and mode == "enforce" and (_only_would(state, incident) or state.pauses.held(policy.name, incident.last)):
+        return ""  # what was found in a dry run or a pause was not acted on
     return "it was found a moment ago" if not incident.over and turn.now - incident.last < quiet else ""

@@ -16,7 +16,9 @@ from typing import Any
 from agent import clock, crowd, drift, findings, gathering, later, lifting, orders, rounds, settle, shadow
 from agent.action import Change, spelled
 from agent.alerts import hearing
+from agent.event import ALERT, CHECK, Event
 from agent.feeds import followed
+from agent.guard import Verdict
 from agent.judge import done_before, judge, lengthens
 from agent.loss import adopting
 from agent.messages import (
@@ -53,6 +55,8 @@ from agent.watching.watch import Hit
 
 _SOME = ("in_force", "partly", "under_way")
 """Outcomes that contain something, and so do not stop the steps behind."""
+_TAKEN_IN = frozenset({CHECK.name, ALERT.name, *reporting.AT_ONCE})
+"""Kinds of which the agent itself remembers something. Lines of logs are none of them, and come by the thousand."""
 
 
 def step(agent: Agent, message: Message, now: float) -> list[Effect]:
@@ -62,19 +66,14 @@ def step(agent: Agent, message: Message, now: float) -> list[Effect]:
     return turn.effects
 
 
-def work(turn: Turn, message: Message) -> None:  # noqa: C901, PLR0912, PLR0915 - a table of contents
+def work(turn: Turn, message: Message) -> None:  # noqa: C901, PLR0912 - a table of contents
     """The same, into a turn: what it decided before a bug stopped it is true already, and must be written down."""
     agent = turn.agent
     match message:
         case Seen(events):
             for event in events:
-                if at_once := reporting.AT_ONCE.get(event.kind):
-                    at_once(turn, event)
-                health.answered(turn, event)
-                if shadow.muted(turn, event) or not hearing.heard(turn, event):
-                    continue
-                ends.heard(turn, event)
-                for hit in agent.watch.feed(event, turn.now):
+                counts = _taken_in(turn, event) if event.kind in _TAKEN_IN else not shadow.muted(turn, event)
+                for hit in agent.watch.feed(event, turn.now) if counts else ():
                     _found(turn, hit)
         case Planned():
             _planned(turn, message)
@@ -119,6 +118,17 @@ def work(turn: Turn, message: Message) -> None:  # noqa: C901, PLR0912, PLR0915 
         case Asked():
             orders.asked(turn, message)
     telling.come_round(turn, message)
+
+
+def _taken_in(turn: Turn, event: Event) -> bool:
+    """What is not only for policies: a check's answer, an alert of others, what a person says. Whether policies see it, too."""
+    if at_once := reporting.AT_ONCE.get(event.kind):
+        at_once(turn, event)
+    health.answered(turn, event)
+    if shadow.muted(turn, event) or not hearing.heard(turn, event):
+        return False
+    ends.heard(turn, event)
+    return True
 
 
 # Found ------------------------------------------------------------------------------------------------------------------
@@ -179,7 +189,7 @@ def _advance(turn: Turn, run: Run) -> None:
             turn.do(Plan(run, lasting(bound, turn.agent.state, turn.now)))
             return
         if not todo.optional:
-            _refuse(turn, run, todo.action.name, bound)
+            _refuse(turn, run, todo.action.name, Verdict(False, bound, reason="fields"))
         if not todo.optional and todo.on_error == "stop":
             run = run._replace(held=False)
             break
@@ -192,7 +202,7 @@ def _planned(turn: Turn, message: Planned) -> None:
     if run.approval and (message.refused or not (message.error or changes)):
         run = consent.spent(turn, run, message.refused or "nothing was left to do when it was said yes to")
     if message.refused:
-        _refuse(turn, run, action.name, message.refused)
+        _refuse(turn, run, action.name, Verdict(False, message.refused, reason="protected"))
         _stepped(turn, run, ok=False, reply={"result": "refused", "because": message.refused})
         return
     if message.error:
@@ -214,7 +224,7 @@ def _planned(turn: Turn, message: Planned) -> None:
         _wait(turn, run, consent.ask(turn, run, action, changes, verdict))
         return
     if not verdict.allowed:
-        _refuse(turn, run, action.name, verdict.because)
+        _refuse(turn, run, action.name, verdict)
         _stepped(turn, run, ok=False, reply={"result": "refused", "because": verdict.because})
         if verdict.over and not run.over:
             _overflow(turn, crowd.refused(turn, run, verdict.because))
@@ -299,9 +309,9 @@ def _length(action: Any, change: Change, now: float) -> dict[str, Any]:
     return {"until": now + window, "confirm": now + window, "ttl": ttl}
 
 
-def _refuse(turn: Turn, run: Run, action: str, because: str) -> None:
-    body = {"policy": run.policy.name if run.policy else "", "target": run.target, "action": action, "because": because}
-    turn.note("refused", body | {"actor": run.actor}, incident=run.incident)
+def _refuse(turn: Turn, run: Run, action: str, verdict: Verdict) -> None:
+    body = {"policy": run.policy.name if run.policy else "", "target": run.target, "action": action, "because": verdict.because}
+    turn.note("refused", body | {"actor": run.actor, "reason": verdict.reason}, incident=run.incident)
 
 
 # Applied ------------------------------------------------------------------------------------------------------------------

@@ -21,10 +21,11 @@ import pytest
 from pydantic_core import from_json
 
 from agent import execute
-from agent.action import Call, Change, System, read_change
-from agent.evidence.leaf import write_plain
+from agent.action import Change, System, read_change
+from agent.evidence.leaf import write_plain, write_record
 from agent.expiry.capsule import Capsule, ends_elsewhere, spelled, understood
 from agent.people.approvals import plan_hash
+from agent.record import Record
 
 Systems = Mapping[str, System]
 
@@ -154,20 +155,11 @@ def _undo(plan: Sequence[Change], systems: Systems) -> list[str]:
 
 
 def _through_the_journal(change: Change, systems: Systems) -> Change:
-    plain = {
-        "describe": change.describe,
-        "touches": change.touches,
-        "capture": [_plain(one) for one in change.capture],
-        **{part: _plain(getattr(change, part)) for part in ("apply", "undo", "verify")},
-    }
-    return read_change(from_json(write_plain(plain, what="a plan")), {name: type(one) for name, one in systems.items()})
+    plain = from_json(write_record(Record("intent", {"change": change})))["body"]["change"]
+    return read_change(plain, {name: type(one) for name, one in systems.items()})
 
 
 def _through_a_capsule(change: Change, systems: Systems) -> Change:
     whole = Capsule("box", "M-1", "", "", "", "", 0.0, Path("/agent.yaml"), Path("/agent.sock"), change)
     plain = from_json(write_plain(spelled(whole), what="a capsule"))
     return understood(plain, {name: type(one) for name, one in systems.items()}).change
-
-
-def _plain(one: Call | None) -> dict[str, Any] | None:
-    return {"system": one.system, "verb": one.verb, "args": one.args} if one else None

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import time
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -256,3 +257,18 @@ def test_a_thousand_offenders_at_once_are_all_in_the_kernel(host: Host, network:
     wait_for(lambda: host.agent.ask("mitigations")["total"] == 1000)
     wait_for(lambda: len(host.agent.in_force()) == 1000)
     assert len(set(re.findall(r"11\.\d+\.\d+\.9\b", ruleset("inet", "containment")))) == 1000
+
+
+def test_what_is_found_and_what_is_about_to_be_done_about_it_are_one_commit(host: Host, network: Network) -> None:
+    offenders = [f"198.51.100.{at}" for at in range(1, 11)]
+    for ip in offenders:
+        host.guess(8, ip)
+        wait_for(partial(host.blocked, ip))
+
+    with read_only(host.agent.place / "state" / "journal.db") as reader:
+        stored = list(reader.records(limit=1000))
+
+    found = {one.record.incident: one.ts for one in stored if one.record.kind == "finding"}
+    meant = {one.record.incident: one.ts for one in stored if one.record.kind == "intent"}
+    assert len(found) == len(meant) == len(offenders)
+    assert any(found[name] == at for name, at in meant.items())  # nearly all, where the machine has time for us

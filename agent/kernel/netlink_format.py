@@ -124,13 +124,18 @@ def name_in(message: bytes, wanted: int) -> str:
     return ""
 
 
-def keys(message: bytes) -> Iterator[bytes]:
-    """The key of each element."""
+def keys(message: bytes) -> list[bytes]:
+    """The key of each element. A look back reads ten thousand of them, and so its loop is written out."""
+    found, head = list[bytes](), _ATTRIBUTE.unpack_from
     for start, stop in _listed(message):
-        for kind, at, _ in attributes(message, start, stop):
-            if kind == 1:
-                yield _value(message, at)
+        at = start
+        while at + 4 <= stop:
+            size, kind = head(message, at)
+            if kind & 0x3FFF == 1:
+                found.append(message[at + 8 : at + 4 + head(message, at + 4)[0]])  # the value inside, without its padding
                 break
+            at += max(size, 4) + 3 & ~3
+    return found
 
 
 def elements(message: bytes) -> Iterator[Element]:
@@ -139,11 +144,10 @@ def elements(message: bytes) -> Iterator[Element]:
         yield _element(message, start, stop)
 
 
-def _listed(message: bytes) -> Iterator[tuple[int, int]]:
-    for kind, start, stop in attributes(message, 20, len(message)):
-        if kind == 3:
-            for _, begin, end in attributes(message, start, stop):
-                yield begin, end
+def _listed(message: bytes) -> list[tuple[int, int]]:
+    """Where each element of a message starts and stops."""
+    lists = [(start, stop) for kind, start, stop in attributes(message, 20, len(message)) if kind == 3]
+    return [(start, stop) for begin, end in lists for _, start, stop in attributes(message, begin, end)]
 
 
 def _element(data: bytes, at: int, end: int) -> Element:

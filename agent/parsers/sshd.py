@@ -28,7 +28,7 @@ from typing import Final
 from agent.event import Kind, Value
 from agent.schema import canonical
 from agent.streams.join import CUT
-from agent.streams.parser import Said, parser
+from agent.streams.parser import Said, parser, said_once
 
 FAILURE: Final = Kind(
     "auth.ssh.failure",
@@ -55,6 +55,9 @@ PROBE: Final = Kind(
     forgeable=True,
 )
 
+_FAILURE, _SUCCESS, _PROBE = FAILURE.name, SUCCESS.name, PROBE.name
+_NOTHING_GUESSED: Final = frozenset({"publickey", "none", "keyboard-interactive/pam"})
+"""Methods whose refusal is no guess that failed."""
 _INVALID_USER: Final = "invalid user"
 _WRONG: Final = "wrong secret"
 _MOST_REPEATS: Final = 100
@@ -126,18 +129,18 @@ def _tried(text: str) -> Said | None:
     found = _by_key(text) if text.startswith(_BY_KEY) else _TRIED.fullmatch(text)
     if found is None:
         return None
-    method, invalid, user, address, port = found.group("method", "invalid", "user", "ip", "port")
+    method, invalid, user, address, port = found.groups()
     ip = canonical(address)
     if ip is None:
         return None
     fields: dict[str, Value] = {"src.ip": ip, "user": user, "port": int(port), "method": method}
-    if text.startswith("A"):
-        return Said(SUCCESS.name, fields)
-    if method in ("publickey", "none", "keyboard-interactive/pam"):
+    if text[0] == "A":
+        return said_once(_SUCCESS, fields)
+    if method in _NOTHING_GUESSED:
         fields["reason"] = "refused"
-        return Said(PROBE.name, fields)
+        return said_once(_PROBE, fields)
     fields["reason"] = _INVALID_USER if invalid else _WRONG
-    return Said(FAILURE.name, fields)
+    return said_once(_FAILURE, fields)
 
 
 def _by_key(text: str) -> re.Match[str] | None:

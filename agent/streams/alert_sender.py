@@ -6,9 +6,10 @@ import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from types import MappingProxyType
-from typing import Any, ClassVar, Final, NamedTuple
+from typing import Annotated, Any, ClassVar, Final, NamedTuple
 
 from agent.event import ALERT, FIRING, RESOLVED, Value
+from agent.schema import About
 from agent.streams.document import Object, list_at, needed, object_at, wrong
 from agent.streams.fit import MOST, fit, text
 from agent.streams.parser import Said
@@ -48,8 +49,10 @@ class AlertSender:
     What is not of the field's type is left out, and the alert is kept. `severity` is that of alerts that name none.
     """
 
-    fields: Mapping[str, str] = field(default_factory=dict)
-    severity: str = ""
+    fields: Annotated[
+        Mapping[str, str], About("fields of the alert out of the sender's own words", "{src.ip: labels.client_ip}")
+    ] = field(default_factory=dict)
+    severity: Annotated[str, About("the severity of alerts that name none", "warning")] = ""
 
     parts: ClassVar[tuple[str, ...]] = ("labels", "annotations")
     """What `fields` may take from."""

@@ -16,7 +16,7 @@ import os
 import re
 import time
 from contextlib import suppress
-from dataclasses import asdict
+from dataclasses import fields
 from pathlib import Path
 from typing import Final
 
@@ -27,6 +27,7 @@ _LOOK_AGAIN: Final = 1.0
 _ROTATING: Final = 5.0
 _LINGER: Final = 60.0
 _MOST_FILES: Final = 16
+_FIELDS: Final = tuple(one.name for one in fields(Place))
 _TRIES: Final = 8
 """Looks at a directory in which logrotate is just renaming file after file."""
 
@@ -63,7 +64,8 @@ class Follower:
     @property
     def position(self) -> str:
         """Where to go on, as JSON; `files` is empty while there is none, so that one that appears is read whole."""
-        return json.dumps({"files": [asdict(place) for place in (*self._retired, *(one.place() for one in self._files))]})
+        places = (*self._retired, *(one.place() for one in self._files))
+        return json.dumps({"files": [{name: getattr(place, name) for name in _FIELDS} for place in places]})
 
     def read(self) -> bytes:
         """The next whole lines of all files, oldest first; empty where nothing waits.

@@ -38,6 +38,11 @@ class Said(NamedTuple):
     times: int = 1
 
 
+def said_once(kind: str, fields: Mapping[str, Value]) -> Said:
+    """`Said(kind, fields)` at a third of its cost, for the lines that an attack is made of."""
+    return _new(Said, (kind, fields, 0.0, 1))
+
+
 class Parser(Protocol):
     """An instance of the class under agent/parsers/.
 
@@ -154,6 +159,7 @@ class Scan:
         sure = (
             frozenset() if programs else frozenset(kind.name for kind in one.kinds if not kind.forgeable)
         )  # anybody logs to syslog
+        stamp, stamped = None, 0.0
         for start, end in _lines(one.hint, chunk) if one.join is None else _records(one.join, one.hint, chunk):
             # A writer without O_APPEND leaves a hole of NULs before its next line when its file is truncated.
             bare = chunk[start:end].lstrip(b"\0")
@@ -165,7 +171,9 @@ class Scan:
                 head = match_head(line)
                 if head is None or head[3] not in programs:
                     continue
-                ts, text = time_of(head, seen), line[head.end() :]
+                if (written := head[1]) is None or written != stamp:  # most lines are of the same second as the one before
+                    stamp, stamped = written, time_of(head, seen)
+                ts, text = stamped, line[head.end() :]
             said = read(text)
             if said is not None:
                 kind, fields, own, times = said

@@ -52,6 +52,7 @@ class Accounts(System):
     """The accounts of the host whose first process is `init`, as seen from here."""
 
     name = "accounts"
+    rights = "root, by the drop-in root.conf; the package passwd"
 
     def __init__(self, init: int = 1, patience: float = 7.0) -> None:
         """`patience` in seconds is for usermod, which waits while somebody else holds the password files."""

@@ -81,6 +81,7 @@ class Containers(Isolation):
     """The containers of one dockerd, as root: whoever may use its socket is root anyway, and only root enters networks."""
 
     name = "containers"
+    rights = "`systems: {docker: {}}`, docker's socket (docker.conf), and root to enter networks (root.conf)"
 
     def __init__(self, socket: str = SOCKET, protected_label: str = PROTECTED, within: timedelta = WITHIN) -> None:
         super().__init__(Docker(socket, within.total_seconds()), protected_label)

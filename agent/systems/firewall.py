@@ -46,6 +46,7 @@ class Firewall(System):
     """
 
     name = "firewall"
+    rights = "CAP_NET_ADMIN, which the service has; the package nftables"
 
     def __init__(self, through: Literal["netlink", "nft"] = "netlink") -> None:
         self._lock = threading.RLock()

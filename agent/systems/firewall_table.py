@@ -24,6 +24,8 @@ from agent.systems.staging import Item, Order, Stage, encode, orders, replaced, 
 
 _FEW: Final = 16
 """Elements of one set that are cheaper to ask for one by one than by reading the whole set."""
+_DEARER: Final = 4
+"""How many times more an answer about one element costs than its place in a reading of the whole set."""
 _TRIES: Final = 10
 
 
@@ -72,8 +74,8 @@ class Table:
         if name.startswith("asked"):
             read_networks(self._kernel(), reading, ruleset.group(name), time.monotonic())
             return {key for key in keys if reading.holds(Place(name, key))}
-        if len(keys) <= _FEW:
-            return {key for key in keys if self._kernel().get(name, key)}
+        if len(keys) * _DEARER < len(reading.ends.get(name, ())):
+            return self._kernel().among(name, keys)
         return keys & self._kernel().keys(name)
 
     def held(self) -> list[Held]:

@@ -29,6 +29,7 @@ class Forensics(System):
     """
 
     name = "forensics"
+    rights = "nothing; with evidence.conf it also sees what other users' processes have open"
 
     def __init__(self) -> None:
         self._looks = Looks()

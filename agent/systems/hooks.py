@@ -71,6 +71,7 @@ class Hooks(System):
     """The hooks of agent.yaml, and their runs."""
 
     name = "hooks"
+    rights = "the hook under `hooks:`, and root (root.conf)"
 
     def __init__(self, known: Mapping[str, Hook], place: Path, bus: str = SYSTEM_BUS, booted: Path = _BOOTED) -> None:
         """`place` is the directory of the runs; `booted` is there where systemd is PID 1."""

@@ -38,6 +38,7 @@ class Perimeter(System):
     """This host's connection to the world. `opened` says what stays open; by default what `learnt` finds."""
 
     name = "perimeter"
+    rights = "CAP_NET_ADMIN, which the service has; the package nftables"
 
     def __init__(
         self, opened: Callable[[], Sequence[Opening]] | None = None, ssh_ports: Sequence[int] = (22,), host: Host | None = None

@@ -62,6 +62,7 @@ class PostgresReading(System):
     """The PostgreSQL servers of agent.yaml: name → connection string or URL."""
 
     name = "postgres"
+    rights = "`systems: {postgres: {…}}`, and what `contain grants postgres` grants there"
 
     def __init__(self, instances: Mapping[str, str]) -> None:
         self._instances = {name: _Instance(dsn) for name, dsn in instances.items()}

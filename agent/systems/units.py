@@ -52,6 +52,7 @@ class Units(System):
     """The units of this host's systemd. Any user may read them; changing them needs root or polkit."""
 
     name = "units"
+    rights = "root, by the drop-in root.conf"
 
     def __init__(self, bus: str = SYSTEM_BUS, root: str = "/", long: timedelta = LONG) -> None:
         """`root` is where that systemd's files are found, /sys among them; `long` the patience with a stop or start."""

@@ -55,6 +55,7 @@ class Vault(System):
     """One Vault or OpenBao, asked by the agent's own AppRole."""
 
     name = "vault"
+    rights = "`systems: {vault: {…}}`, and the policy that `contain grants vault` prints"
 
     def __init__(self, settings: VaultSettings | None, learn: Callable[[str], None] = lambda _: None) -> None:
         """Nothing is asked yet. `learn` hears the secret id and each token, so that they can be kept out of evidence."""

@@ -42,8 +42,17 @@ class Live(ABC):
         self.unless: list[tuple[Test, Holds]] = [(one, holds(one, lists)) for one in policy.unless]
 
     @abstractmethod
+    def count(self, event: Event, key: Key, now: float) -> bool:
+        """Count the event in for a key, which `key_of` gave, and answer whether the clause holds with it."""
+
     def take(self, event: Event, now: float) -> Key | None:
         """Count the event in, and answer for whom the clause holds with it; None where it does not."""
+        key = self.key_of(event)
+        return key if key is not None and self.count(event, key, now) else None
+
+    @abstractmethod
+    def chosen_by(self, field: str, kind: str) -> frozenset[Value] | None:
+        """The values of a field that events of a kind must have to be counted; None where others may count, too."""
 
     @abstractmethod
     def because(self, key: Key, now: float) -> str:
@@ -86,24 +95,30 @@ class OneLive(Live):
     def __init__(self, policy: Policy, number: int, part: Part, lists: Lists, recent: Recent, most: int) -> None:
         """Start empty, with room for `most` keys. `recent` is where all clauses keep their evidence."""
         super().__init__(policy, number, lists)
-        which, how = split(part)
-        self.part, self.selects, self.sample = part, matcher(which, lists), _sample(part, how, lists)
+        self.which, how = split(part)
+        self.part, self.selects, self.sample = part, matcher(self.which, lists), _sample(part, how, lists)
         self.window = window(part.window, most) if part.window else None
         self.stores = (self.window.kept,) if self.window else ()
         self.reach = self.window.span if self.window else 0.0
         self.recent, self.place = recent, id(self)
 
-    def take(self, event: Event, now: float) -> Key | None:
-        """Count the event in, and answer for whom the part holds with it."""
+    def count(self, event: Event, key: Key, now: float) -> bool:
+        """Count the event in for a key, and answer whether the part holds with it. This runs for every event and policy."""
         if not (self.selects is always or self.selects(event)):
-            return None
-        key = self.key_of(event)
-        if key is None or self.window is None:
-            return key
+            return False
+        if self.window is None:
+            return True
         sample: Value = True if self.sample is always else self.sample(event)
-        if sample is not False:
+        lacks = self.window.lacks(key, sample, now)
+        if lacks < EVIDENCE and sample is not False:  # of what is further away nothing would be left when it holds
             self._show(key, event, now)
-        return key if self.window.take(key, sample, now) else None
+        return lacks == 0
+
+    def chosen_by(self, field: str, kind: str) -> frozenset[Value] | None:  # noqa: ARG002 - it takes events of one kind
+        """The values that its match names with `is` or `in`."""
+        tests = (one for one in self.which if one.field == field and one.operator in ("is", "in"))
+        test = next(tests, None)
+        return None if test is None else test.operand if test.operator == "in" else frozenset([test.operand])
 
     def _show(self, key: Key, event: Event, now: float) -> None:
         place = (self.place, key)
@@ -140,22 +155,25 @@ class SequenceLive(Live):
         """Start empty."""
         super().__init__(policy, number, lists)
         self.parts = [OneLive(policy, number, part, lists, recent, most) for part in self.clause.parts]
+        last_first = list(enumerate(self.parts))[::-1]
+        self._takes = {kind: [(at, part) for at, part in last_first if part.part.event == kind] for kind in self.kinds}
         self.within = self.clause.within.total_seconds() if self.clause.within else float("inf")
         self.halfway: Keyed[dict[int, tuple[float, tuple[Event, ...]]]] = Keyed(min(most, MOST_HALFWAY), self.within)
         self.stores = (*(store for part in self.parts for store in part.stores), self.halfway)
         self.reach = sum(part.reach for part in self.parts) + (self.within if self.clause.within else 0.0)
 
-    def take(self, event: Event, now: float) -> Key | None:
+    def count(self, event: Event, key: Key, now: float) -> bool:
         """Count the event in with every part; the last ones first, so that one event never stands for two parts."""
-        fired: Key | None = None
-        for number in range(len(self.parts) - 1, -1, -1):
-            part = self.parts[number]
-            if part.part.event != event.kind:
-                continue
-            key = part.take(event, now)
-            if key is not None and self._follows(number, key, event, now):
-                fired = key
+        fired = False
+        for number, part in self._takes[event.kind]:
+            if part.count(event, key, now) and self._follows(number, key, event, now):
+                fired = True
         return fired
+
+    def chosen_by(self, field: str, kind: str) -> frozenset[Value] | None:
+        """The values that all of its parts for this kind name together."""
+        named = [part.chosen_by(field, kind) for _, part in self._takes[kind]]
+        return None if None in named else frozenset[Value]().union(*(one for one in named if one))
 
     def _follows(self, number: int, key: Key, event: Event, now: float) -> bool:
         """Whether the last part has come in its turn; otherwise remember how far this key is."""

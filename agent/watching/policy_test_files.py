@@ -22,9 +22,9 @@ from agent.event import Catalogue
 from agent.grammar.located import Node, Pair, Problem, Problems, scan
 from agent.grammar.policy_examples import Parse, read_example
 from agent.grammar.policy_reader import read_policies
-from agent.grammar.typed import About, record
+from agent.grammar.typed import record
 from agent.policy import Policy, Severity
-from agent.schema import Duration
+from agent.schema import About, Duration
 from agent.watching.policy_tests import FINDING, Case, Expectation
 
 Load = Callable[[str], str]
@@ -39,28 +39,36 @@ Raises:
 class FileKeys:
     """A file of tests."""
 
-    policies: Annotated[tuple[Node, ...], About("policy files, as seen from this file")]
-    tests: Annotated[tuple[Node, ...], About("the tests")]
+    policies: Annotated[tuple[Node, ...], About("policy files, as seen from this file", "[../policies/ssh_brute_force.yaml]")]
+    tests: Annotated[
+        tuple[Node, ...],
+        About(
+            "the tests",
+            "[{name: one is a person, events: [{at: 0s, event: auth.ssh.failure}], expect: [{action: none}]}]",
+        ),
+    ]
 
 
 @dataclass(frozen=True)
 class TestKeys:
     """One test."""
 
-    name: Annotated[Node, About("what the test shows")]
-    events: Annotated[Node, About("as in the examples of a policy")]
-    expect: Annotated[tuple[Node, ...], About("what must come of them")]
+    name: Annotated[Node, About("what the test shows", "eight failures block once")]
+    events: Annotated[Node, About("as in the examples of a policy", "[{at: 0s, event: auth.ssh.failure, src.ip: 203.0.113.7}]")]
+    expect: Annotated[
+        tuple[Node, ...], About("what must come of them", '[{at: 70s, action: "block_ip(ip=203.0.113.7, ttl=1h)"}]')
+    ]
 
 
 @dataclass(frozen=True)
 class ExpectKeys:
     """One thing that must come."""
 
-    action: Annotated[str | None, About("the action with its parameters, or none")] = None
+    action: Annotated[str | None, About("the action with its parameters, or none", "none")] = None
     finds: Annotated[Severity | None, About("a finding of this severity")] = None
     at: Annotated[Duration | None, About("the moment, from the start of the test")] = None
     times: Annotated[Annotated[int, Ge(0)] | None, About("exactly so often; otherwise at least once")] = None
-    state: Annotated[str | None, About("how it went: do, or refused: …")] = None
+    state: Annotated[str | None, About("how it went: do, or refused: …", "do")] = None
 
 
 def read_tests(text: str, name: str, catalogue: Catalogue, load: Load, parse: Parse | None = None) -> list[Case]:

@@ -1,7 +1,7 @@
 """Policies at work: events in, findings out. Pure.
 
-`Watch.feed` is the hot path: an event of a kind that no policy names costs one dict look-up, and a policy that does name it
-asks its field map before anything else.
+`Watch.feed` is the hot path: an event of a kind that no policy names costs one dict look-up, and of those policies that do name
+it only those are asked that can take it (listening.py).
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from typing import Final
 from agent.event import Event, Value
 from agent.policy import Policy
 from agent.watching.clause import Live, OneLive, Recent, SequenceLive, values_of
+from agent.watching.listening import listening
 from agent.watching.match import Finds, index_lists
 from agent.watching.networks import Network
 from agent.watching.window import MOST_KEYS, Key
@@ -59,8 +60,7 @@ class Watch:
             if policy.mode != "off"
             for number, clause in enumerate(policy.when)
         ]
-        kinds = {kind for one in self.live for kind in one.kinds}
-        self._listening = {kind: tuple(one for one in self.live if kind in one.kinds) for kind in kinds}
+        self._listening = listening(self.live)
         self.clock, self._behind = float("-inf"), 0.0
 
     def wants(self) -> frozenset[str]:
@@ -83,10 +83,13 @@ class Watch:
             return []
         now = self._steady(now)
         hits: list[Hit] = []
-        for live in listening:
-            key = live.take(event, now)
-            if key is not None:
-                _add(hits, live, key, event, now)
+        for key_of, clauses in listening.by_value.get(event.fields.get(listening.field), listening.others):
+            key = key_of(event)
+            if key is None:
+                continue
+            for live in clauses:
+                if live.count(event, key, now):
+                    _add(hits, live, key, event, now)
         return hits
 
     def adopt(self, old: Watch) -> None:

@@ -26,7 +26,7 @@ MOST_TIMES: Final = 1_000_000
 
 
 class Window(ABC):
-    """How a condition stands for each key. `take` gets what one event says; `now` never goes back (watch.py sees to that)."""
+    """How a condition stands for each key. `lacks` gets what one event says; `now` never goes back (watch.py sees to that)."""
 
     __slots__ = ("kept", "span")
 
@@ -35,11 +35,15 @@ class Window(ABC):
     """How many seconds back an event can matter."""
 
     @abstractmethod
-    def take(self, key: Key, sample: Value, now: float) -> bool:
-        """Count in one sample, and answer whether the condition holds with it.
+    def lacks(self, key: Key, sample: Value, now: float) -> int:
+        """Count in one sample, and answer how many more it takes at least until the condition holds; 0: it holds with this one.
 
         `sample` is the field's value for `distinct`, and whether the part's answer was true for `for:`.
         """
+
+    def take(self, key: Key, sample: Value, now: float) -> bool:
+        """The same, where only whether it holds is asked for."""
+        return self.lacks(key, sample, now) == 0
 
     @abstractmethod
     def fill(self, key: Key, now: float) -> str:
@@ -62,18 +66,18 @@ class CountWindow(Window):
         self.condition, self.least, self.span = condition, condition.least, condition.span.total_seconds()
         self.kept = Keyed(min(most, MOST_TIMES // condition.least), self.span)
 
-    def take(self, key: Key, sample: Value, now: float) -> bool:  # noqa: ARG002 - an event counts whatever it says
+    def lacks(self, key: Key, sample: Value, now: float) -> int:  # noqa: ARG002 - an event counts whatever it says
         """Count in one event."""
-        times = self.kept.find(key, now)
-        if times is None:
+        times = self.kept.young.get(key)  # nearly always there; the call of `find` would cost as much as the rest
+        if times is None and (times := self.kept.find(key, now)) is None:
             self.kept.put(key, now, now)
-            return self.least <= 1
+            return max(0, self.least - 1)
         if not isinstance(times, list):
             times = self.kept.young[key] = [times]
         times.append(now)
         if len(times) > self.least:
             del times[0]
-        return len(times) == self.least and times[0] >= now - self.span
+        return self.least - len(times) or (0 if times[0] >= now - self.span else 1)
 
     def fill(self, key: Key, now: float) -> str:
         """`3 of 8 in 2m`."""
@@ -102,24 +106,24 @@ class DistinctWindow(Window):
         self.condition, self.least, self.span = condition, condition.least, condition.span.total_seconds()
         self.kept = Keyed(min(most, MOST_TIMES // (2 * condition.least)), self.span)
 
-    def take(self, key: Key, sample: Value, now: float) -> bool:
+    def lacks(self, key: Key, sample: Value, now: float) -> int:
         """Count in one value; an event without one says nothing."""
         if sample is None:
-            return False
-        values = self.kept.find(key, now)
-        if values is None:
+            return max(1, self.least)
+        values = self.kept.young.get(key)  # as above
+        if values is None and (values := self.kept.find(key, now)) is None:
             self.kept.put(key, (sample, now), now)
-            return self.least <= 1
+            return max(0, self.least - 1)
         if isinstance(values, tuple):
             if values[0] == sample:
                 self.kept.young[key] = (sample, now)
-                return self.least <= 1
+                return max(0, self.least - 1)
             values = self.kept.young[key] = {values[0]: values[1]}
         values.pop(sample, None)  # so that the dict stays in the order of the last times
         values[sample] = now
         if len(values) > self.least:
             del values[next(iter(values))]
-        return len(values) == self.least and next(iter(values.values())) >= now - self.span
+        return self.least - len(values) or (0 if next(iter(values.values())) >= now - self.span else 1)
 
     def fill(self, key: Key, now: float) -> str:
         """`2 of 5 user in 1h`."""
@@ -150,19 +154,19 @@ class OfWindow(Window):
         self.span = condition.last * 60.0  # most state events come at least once a minute
         self.kept = Keyed(most)
 
-    def take(self, key: Key, sample: Value, now: float) -> bool:
+    def lacks(self, key: Key, sample: Value, now: float) -> int:
         """Count in one answer. A false one never makes the condition hold, whatever was before it."""
         before = self.kept.find(key, now)
         if before is None:
             if sample:
                 self.kept.put(key, 1, now)
-            return bool(sample) and self.condition.least <= 1
+            return max(0 if sample else 1, self.condition.least - 1)
         answers = (before << 1 | bool(sample)) & self.mask
         if not answers:
             self.kept.drop(key)
-            return False
+            return self.condition.least
         self.kept.young[key] = answers
-        return bool(sample) and answers.bit_count() >= self.condition.least
+        return max(0 if sample else 1, self.condition.least - answers.bit_count())
 
     def fill(self, key: Key, now: float) -> str:  # noqa: ARG002 - answers have an order, not an age
         """`true in 2 of the last 5, 3 of 5 wanted`."""
@@ -188,16 +192,16 @@ class HeldWindow(Window):
         self.condition, self.span = condition, condition.span.total_seconds()
         self.kept = Keyed(most)
 
-    def take(self, key: Key, sample: Value, now: float) -> bool:
+    def lacks(self, key: Key, sample: Value, now: float) -> int:
         """Count in one answer; a false one starts the time anew."""
         if not sample:
             self.kept.drop(key)
-            return False
+            return 1
         since = self.kept.find(key, now)
         if since is None:
             since = now
             self.kept.put(key, since, now)
-        return now - since >= self.span
+        return 0 if now - since >= self.span else 1
 
     def fill(self, key: Key, now: float) -> str:
         """`true for 40 s, 2m wanted`."""

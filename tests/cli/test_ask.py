@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import socket
+import subprocess
+import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -12,6 +15,8 @@ import pytest
 
 from agent.cli.ask import ask, config_path, socket_path
 from agent.cli.ends import Exit, Stop
+from tests.cli.command import ROOT
+from tests.needs import need_root
 
 
 @contextmanager
@@ -64,6 +69,50 @@ def test_an_option_wins_over_the_file(tmp_path: Path) -> None:
 
 def test_a_given_config_wins() -> None:
     assert config_path(Path("here.yaml")) == Path("here.yaml")
+
+
+TREE = "import os; os.environ.pop('CONTAIN_CONFIG', None); from agent.cli.ask import config_path; print(config_path(None))"
+
+
+def chosen(tree: Path, uid: int = 0, **environment: str) -> str:
+    """Which agent.yaml counts for a user who stands in a directory; another Python, for who one is cannot be taken back."""
+    code = f"import sys; sys.path.insert(0, {str(ROOT)!r}); import os, agent.cli.ask; os.setuid({uid}); {TREE}"
+    words = [sys.executable, "-c", code]
+    done = subprocess.run(words, cwd=tree, env=environment, capture_output=True, text=True, timeout=20, check=True)
+    return done.stdout.strip()
+
+
+@pytest.fixture
+def tree(tmp_path: Path) -> Path:
+    """A directory with an agent.yaml as `make run` leaves one."""
+    need_root()
+    (tmp_path / "var").mkdir()
+    (tmp_path / "var/agent.yaml").touch()
+    return tmp_path
+
+
+def test_the_agent_yaml_of_make_run_counts_where_it_lies(tree: Path) -> None:
+    assert chosen(tree) == "var/agent.yaml"
+
+
+@pytest.mark.parametrize("name", ["var", "var/agent.yaml"])
+def test_one_that_somebody_else_put_there_does_not(tree: Path, name: str) -> None:
+    os.chown(tree / name, 4711, 4711)
+
+    assert chosen(tree) == "/etc/containment-agent/agent.yaml"
+
+
+def test_after_sudo_the_persons_own_one_counts(tree: Path) -> None:
+    for name in ("var", "var/agent.yaml"):
+        os.chown(tree / name, 4711, 4711)
+
+    assert chosen(tree, SUDO_UID="4711") == "var/agent.yaml"
+
+
+def test_a_directory_that_one_may_not_look_into_is_no_error(tree: Path) -> None:
+    tree.chmod(0o700)
+
+    assert chosen(tree, uid=65534) == "/etc/containment-agent/agent.yaml"
 
 
 def test_an_answer_is_handed_on(tmp_path: Path) -> None:

@@ -10,8 +10,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from agent.kernel.netlink import Netlink, Refused
-from agent.kernel.netlink_format import Write, element, interval, settings
+from agent.kernel.netlink import GETSETELEM, SUBSYSTEM, Netlink, Refused
+from agent.kernel.netlink_format import Write, attribute, element, interval, settings, text
 from agent.systems.firewall_events import Foreign, listen
 from tests.needs import need_root
 from tests.network import nft
@@ -96,6 +96,39 @@ def test_a_hundred_thousand_elements_are_one_transaction_and_read_back_at_once(k
     assert kernel.generation() == before + 1
     assert kernel.keys("many") == wanted
     assert {one.key for one in kernel.dump("many")} == wanted
+
+
+def test_asked_about_some_of_many_elements_it_says_which_of_them_are_there(kernel: Netlink) -> None:
+    held = [at.to_bytes(4, "big") for at in range(0x0A000000, 0x0A000000 + 1000)]
+    kernel.transact([Write("many", True, [element(key) for key in held])])
+    others = [at.to_bytes(4, "big") for at in range(0x0B000000, 0x0B000000 + 300)]
+
+    found = kernel.among("many", [*others[:1], *held[:300], *others])
+
+    assert found == set(held[:300])
+    assert kernel.among("many", []) == set()
+    assert kernel.among("many", others) == set()
+    assert kernel.among("gone", held[:2]) == set()
+    assert kernel.keys("many") == set(held)
+
+
+def test_an_answer_left_over_from_an_earlier_question_is_nobodys(kernel: Netlink) -> None:
+    there, gone = raw("192.0.2.1"), raw("192.0.2.2")
+    kernel.transact([Write("many", True, [element(there)])])
+    kernel._send(
+        kernel._message(SUBSYSTEM << 8 | GETSETELEM, 0, kernel._table + text(2, "many") + attribute(0x8003, element(there)))
+    )
+
+    assert kernel.among("many", [gone]) == set()
+    assert kernel.among("many", [there]) == {there}
+
+
+def test_numbers_that_begin_anew_confuse_no_answers(kernel: Netlink) -> None:
+    held = [at.to_bytes(4, "big") for at in range(0x0A000000, 0x0A000000 + 40)]
+    kernel.transact([Write("many", True, [element(key) for key in held])])
+    kernel._number = 0x7FFFFFFF - 20
+
+    assert kernel.among("many", held) == set(held)
 
 
 def test_one_bad_element_leaves_everything_as_it_was_and_is_named(kernel: Netlink) -> None:
