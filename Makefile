@@ -14,7 +14,7 @@ TEST_PACKAGES := $(DEMO_PACKAGES) apache2-bin busybox-static chromium chromium-d
   polkitd postfix postgresql prometheus prometheus-alertmanager sudo systemd-container systemd-journal-remote tcc
 BENCH_PACKAGES := $(DEMO_PACKAGES) fail2ban python3-pyinotify sshguard
 
-.PHONY: setup run demo test check bench chaos rotation lock clean install uninstall deb
+.PHONY: setup run demo test check bench chaos rotation lock clean install uninstall deb docs
 setup: $(READY)
 
 $(READY): pyproject.toml requirements.lock requirements-dev.lock
@@ -72,6 +72,9 @@ uninstall: ## stop and remove it; PURGE=1 takes configuration, evidence and the 
 
 deb: $(READY) ## a Debian package for the release that this runs on, in dist/
 	@$(VENV)/bin/python systemd/package/deb.py $(ARGS)
+
+docs: $(READY) ## write docs/reference and the man pages anew, from the code
+	$(VENV)/bin/python -m agent.reference
 
 lock: ## rewrite the hashed requirement locks from pyproject.toml
 	$(VENV)/bin/uv pip compile --quiet --upgrade --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-annotate --no-header \

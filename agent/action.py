@@ -29,8 +29,6 @@ from typing import Any, ClassVar, Concatenate, Literal, NamedTuple, ParamSpec, P
 from pydantic import TypeAdapter, ValidationError
 from pydantic_core import to_jsonable_python
 
-from agent.schema import spelled_out
-
 P = ParamSpec("P")
 S = TypeVar("S", bound="System")
 F = TypeVar("F", bound=Callable[..., Any])
@@ -59,7 +57,7 @@ class Call:
     args: Mapping[str, Any] = field(default_factory=dict)
 
     def __str__(self) -> str:
-        return f"{self.system}.{self.verb}({', '.join([f'{name}={_plain(value)}' for name, value in self.args.items()])})"
+        return f"{self.system}.{self.verb}({', '.join(f'{name}={value}' for name, value in self.args.items())})"
 
     def lasting(self, ttl: timedelta | None) -> Call:
         """The same call for the time that is left; unchanged where the verb takes no ttl."""
@@ -208,11 +206,8 @@ def read_call(plain: Mapping[str, Any], systems: Mapping[str, type[System]]) -> 
 
 def write_call(one: Call) -> dict[str, Any]:
     """The call as the journal holds it, but for durations, which JSON makes seconds."""
-    return {"system": one.system, "verb": one.verb, "args": {name: _plain(value) for name, value in one.args.items()}}
-
-
-def _plain(value: Any) -> Any:
-    return spelled_out(value) if isinstance(value, IPv4Network | IPv6Network) else value
+    args = {name: str(value) if isinstance(value, IPv4Network | IPv6Network) else value for name, value in one.args.items()}
+    return {"system": one.system, "verb": one.verb, "args": args}
 
 
 def write_change(change: Change) -> dict[str, Any]:

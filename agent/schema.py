@@ -93,13 +93,6 @@ def canonical(text: str) -> str | None:
     return socket.inet_ntop(socket.AF_INET6, packed)
 
 
-@lru_cache(maxsize=4096)
-def spelled_out(network: IPv4Network | IPv6Network) -> str:
-    """With its length, as in 203.0.113.7/32. Cached like those below and above: a block is about one address, a dozen times."""
-    return str(network)
-
-
-@lru_cache(maxsize=4096)
 def spoken(network: IPv4Network | IPv6Network) -> str:
     """As people write it: a lone address without its length."""
     return str(network.network_address) if network.prefixlen == network.max_prefixlen else str(network)

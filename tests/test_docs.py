@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 from urllib.parse import unquote
 
@@ -11,15 +10,13 @@ import pytest
 from tests.docs import contents
 from tests.docs.document import ROOT, Block, Document, document, documents
 from tests.docs.not_run import NOT_RUN
-from tests.docs.places import Installed, Sandbox, run
-from tests.docs.shell import Ended, carry_out
+from tests.docs.places import Sandbox, run
+from tests.docs.shell import Ended, carry_out, follow
 from tests.needs import need, need_root
-from tests.systemd_box import Box
 
 ALL = documents()
 NAMES = [one.name for one in ALL]
 TYPED = [(one, block) for one in ALL for block in one.blocks if block.language in ("yaml", "ini", "json", "python", "nft")]
-IN_BOX = sorted((one for one in ALL if one.running("box", "attacker")), key=lambda one: (not one.bare, one.name))
 
 
 @pytest.mark.parametrize("one", ALL, ids=NAMES)
@@ -67,32 +64,9 @@ def test_commands_run_beside_an_agent(one: Document) -> None:
     place = Sandbox()
 
     try:
-        _follow(one, one.running("sandbox"), place)
+        follow(one, one.running("sandbox"), place)
     finally:
         place.close()
-
-
-@pytest.fixture(scope="module")
-def installed(make_box: type[Box], deb: Path) -> Iterator[Installed]:
-    need("sshd", "openssh-server")
-    made = Installed(deb)
-    yield made
-    made.close()
-
-
-@pytest.mark.timeout(300)
-@pytest.mark.parametrize("one", IN_BOX, ids=lambda one: one.name)
-def test_commands_run_in_a_box_where_the_package_is_installed(one: Document, installed: Installed) -> None:
-    installed.prepare(bare=one.bare)
-
-    _follow(one, one.running("box", "attacker"), installed)
-
-
-def _follow(one: Document, blocks: list[Block], place: Sandbox | Installed) -> None:
-    """Do what the document says, up to the first block that fails: what follows is not worth a look."""
-    for block in blocks:
-        if failed := carry_out(block, place):
-            pytest.fail(f"{one.at(block)}\n{block.text}{failed}", pytrace=False)
 
 
 # The checks themselves ------------------------------------------------------------------------------------------------------

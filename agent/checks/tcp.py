@@ -35,6 +35,8 @@ class Tcp:
 
     def _converse(self) -> None:
         with dial(self.host, self.port, self.within) as wire:
+            if not (self.send or self.expect):  # that it took the connection is the answer
+                return
             heard = b""
             try:
                 with cut_off(wire.fileno(), self.within):

@@ -161,8 +161,15 @@ def _opened(given: Given) -> Iterator[tuple[Baseline, Cover, Path]]:
         mend = "Name some in agent.yaml: sensors: {watch: {files: {paths: [/etc/passwd, /etc/ssh, /usr/local/bin]}}}"
         raise Stop(Exit.USAGE, f"cannot look at the baseline: no files are watched\n{mend}")
     place = config.state / FILE_NAME
-    if not place.exists():
-        raise Stop(Exit.FAILED, f"cannot look at the baseline: there is no {place} yet\nA running agent takes it: contain run")
+    try:
+        place.stat()
+    except FileNotFoundError as error:
+        mend = "A running agent takes it: contain run"
+        raise Stop(Exit.FAILED, f"cannot look at the baseline: there is no {place} yet\n{mend}") from error
+    except OSError as error:
+        raise Stop(
+            Exit.FAILED, f"cannot look at the baseline {place}: {error.strerror}\nMay this user read it? sudo does"
+        ) from error
     try:
         known = Baseline(place)
     except CannotUseBaseline as error:

@@ -21,6 +21,7 @@ from tests.running import wait_for
 from tests.senders import scans
 from tests.systemd_box import Box
 
+_NSPAWN: Final = "/etc/systemd/system/containment-.service.d/nspawn.conf"
 HOME: Final = "/root"
 """Where blocks begin in the box."""
 _ENVIRONMENT: Final = ("HOME=/root", "USER=root", "LANG=C.UTF-8", "TERM=dumb", "NO_COLOR=1")
@@ -167,12 +168,7 @@ class Installed:
     """A booted Debian for all documents, with the package lying at /root, an sshd, and an attacker beside it."""
 
     def __init__(self, deb: Path) -> None:
-        self._box = Box(
-            {
-                "/etc/systemd/system/containment-.service.d/nspawn.conf": IN_A_CONTAINER,
-                "/root/containment-agent.deb": deb,
-            }
-        )
+        self._box = Box({"/root/containment-agent.deb": deb})
         self._scratch = Path(tempfile.mkdtemp(prefix="docs-"))
         try:
             self._box.write("/etc/hosts", f"127.0.0.1 localhost\n127.0.1.1 {self._box.name}\n")  # as Debian has it; sudo looks
@@ -188,6 +184,7 @@ class Installed:
         there = "install ok" in self._box.run("dpkg-query", "-W", "-f=${Status}", "containment-agent", check=False)
         if bare and there:
             self._box.run("dpkg", "--purge", "containment-agent", within=60)
+        self.write("file", _NSPAWN, IN_A_CONTAINER)  # a purge takes it away, with all drop-ins
         if not bare and not there:
             self._box.run("dpkg", "--install", "/root/containment-agent.deb", within=90)
 

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import re
 import shlex
+from collections.abc import Iterable
 from typing import Final, NamedTuple, Protocol
 
-from tests.docs.document import Block
+import pytest
+
+from tests.docs.document import Block, Document
 
 PRELUDE: Final = """\
 set -Eeuo pipefail
@@ -88,4 +91,11 @@ def _pattern(line: str) -> str:
     if line.strip() == "…":
         return r"(?:.*\n)*"
     words = [".*?".join(map(re.escape, one.split("…"))) for one in line.split()]
-    return r" *" + r" +".join(words) + r" *\n"
+    return r"[ \t]*" + r"[ \t]+".join(words) + r"[ \t]*\n"
+
+
+def follow(one: Document, blocks: Iterable[Block], place: Place) -> None:
+    """Do what the document says, up to the first block that fails: what follows is not worth a look."""
+    for block in blocks:
+        if failed := carry_out(block, place):
+            pytest.fail(f"{one.at(block)}\n{block.text}{failed}", pytrace=False)

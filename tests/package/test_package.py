@@ -6,26 +6,18 @@ One box for all of it, in this order, as a host lives through it.
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from tests.debian import ATTACKER, IN_A_CONTAINER
 from tests.needs import need
 from tests.running import wait_for
 from tests.systemd_box import Box
 
-HERE = Path(__file__).resolve().parents[2]
 AGENT = "containment-agent.service"
-SET_UP = """\
-ip netns add attacker
-ip link add outside type veth peer name inside netns attacker
-ip addr add 203.0.113.1/24 dev outside; ip link set outside up
-ip -n attacker addr add 203.0.113.7/24 dev inside; ip -n attacker link set inside up
-"""
 SHOP = """\
 [Unit]
 Description=Something that listens
@@ -57,21 +49,8 @@ while time.monotonic() < until and not os.path.exists("/root/enough"):
         opened.pop(number).close()
 print(json.dumps([begun, answered]))
 """
-IN_A_CONTAINER = "[Service]\nProtectKernelTunables=no\nProtectControlGroups=no\n"
-"""nspawn gives its container a boot id of its own by a mount over /proc/sys/kernel/random/boot_id, which these two undo inside
-the unit: journalctl --follow then waits for entries of this machine's boot. Only a container has that trouble."""
 SHORT_WATCHDOG = "[Service]\nWatchdogSec=2s\n"
 SLOW_NFT = '#!/bin/sh\nsleep 1\nexec /usr/sbin/nft.real "$@"\n'
-
-
-@pytest.fixture(scope="module")
-def deb(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The package, built from this tree and the libraries that these tests run with."""
-    need("dpkg-deb", "dpkg")
-    place = tmp_path_factory.mktemp("deb")
-    command = [sys.executable, str(HERE / "systemd/package/deb.py"), "--out", str(place), "--level", "1"]
-    subprocess.run(command, check=True, timeout=110, stdout=subprocess.PIPE)
-    return next(place.glob("*.deb"))
 
 
 class Host(Box):
@@ -118,7 +97,7 @@ def host(make_box: type[Box], deb: Path) -> Iterator[Host]:
     try:
         box.boot()
         box.run("systemctl", "enable", "shop.service", "shop.socket")
-        box.run("sh", "-ec", SET_UP)
+        box.run("sh", "-ec", ATTACKER)
         box.run("chmod", "755", "/root/slow-nft")
         yield box
     finally:
@@ -228,7 +207,7 @@ def test_at_boot_blocks_are_back_before_anything_listens(host: Host) -> None:
     restored = int(host.unit("containment-restore.service", "ActiveEnterTimestampMonotonic"))
     for unit in ("shop.socket", "shop.service", AGENT):
         assert 0 < restored <= int(host.unit(unit, "ActiveEnterTimestampMonotonic")), unit
-    host.run("sh", "-ec", SET_UP)
+    host.run("sh", "-ec", ATTACKER)
     host.contain("undo", "host", "--why", "tested")
     assert not host.reaches()
 

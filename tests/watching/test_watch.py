@@ -315,6 +315,18 @@ def test_a_flood_of_addresses_and_long_names_is_bounded_and_counted() -> None:
     assert all(len(str(key)) <= 256 for key in watch.live[1].stores[-1].young)
 
 
+def test_keys_far_from_a_finding_take_no_room_from_the_evidence_of_one_that_is_near() -> None:
+    watch = Watch([policy(BRUTE)], {})
+    for at in range(7):
+        watch.feed(failure(raw=f"line {at}"), float(at))
+    for number in range(3 * 5_000):
+        watch.feed(failure(ip=f"10.0.{number % 5_000 >> 8}.{number & 255}"), 10.0)
+
+    (hit,) = watch.feed(failure(raw="line 7"), 20.0)
+
+    assert [one.raw for one in hit.evidence] == ["line 3", "line 4", "line 5", "line 6", "line 7"]
+
+
 def test_what_the_log_chose_cannot_reach_a_terminal_in_a_reason() -> None:
     (hit,) = Watch([policy(one(FAILURE, by=("user",)))], {}).feed(failure(user="\x1b[2J\u202eroot\n"), 0.0)
 
