@@ -7,7 +7,7 @@ from datetime import timedelta
 from typing import Annotated
 
 from agent.check import Answer, bad, check, good
-from agent.schema import About, Duration, Port, rough
+from agent.schema import About, Duration, Port, rough, spell
 from agent.systems.cut_off import cut_off
 from agent.systems.dial import Refused, dial
 
@@ -46,6 +46,8 @@ class Tcp:
                         if not more:
                             raise Refused(f"it ended the connection without `{self.expect}`")
                         heard += more
+            except TimeoutError as error:  # of one read, or of all
+                raise Refused(f"no answer within {spell(self.within)}") from error
             except OSError as error:
                 raise Refused(error.strerror or str(error)) from error
         if self.expect.encode() not in heard:

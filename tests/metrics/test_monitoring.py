@@ -49,6 +49,7 @@ def test_every_number_of_the_alerts_and_the_dashboard_is_in_a_scrape(scraped: Sc
 
 def test_every_word_that_an_alert_selects_by_is_one_that_is_told(scraped: Scraped) -> None:
     """`outcome="faild"` would never raise anything, and nobody would know."""
+    wait_for(lambda: "canary_result" in str(scraped.now().names))  # half a second after the start
     told: dict[str, set[str]] = {}
     for labels in scraped.now().labels:
         for name, value in labels.items():

@@ -136,10 +136,9 @@ def test_a_guesser_is_blocked(host: Host) -> None:
     host.contain("policy", "mode", "ssh-brute-force", "enforce")
     assert host.reaches()
 
-    for _ in range(9):
-        host.attacker(
-            "ssh", "-o", "BatchMode=yes", "-o", "StrictHostKeyChecking=no", "-o", "ConnectTimeout=2", "oracle@203.0.113.1"
-        )
+    guess = ("ssh", "-o", "BatchMode=yes", "-o", "StrictHostKeyChecking=no", "-o", "ConnectTimeout=2", "oracle@203.0.113.1")
+    for _ in range(9):  # blocked in the middle of a handshake, ssh would wait for minutes
+        host.attacker("timeout", "5", *guess)
 
     wait_for(lambda: "203.0.113.7" in host.blocked(), 10)
     assert not host.reaches()

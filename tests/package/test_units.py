@@ -10,7 +10,7 @@ import pytest
 from tests.needs import need
 
 HERE = Path(__file__).resolve().parents[2]
-SERVICES = ("containment-agent", "containment-expire", "containment-restore")
+SERVICES = tuple(sorted(one.stem for one in (HERE / "systemd").glob("*.service")))
 
 
 @pytest.fixture(scope="module")
@@ -19,7 +19,9 @@ def staged(tmp_path_factory: pytest.TempPathFactory) -> Path:
     need("systemd-analyze", "systemd")
     root = tmp_path_factory.mktemp("root")
     for source in sorted([*(HERE / "systemd").glob("*.service"), *(HERE / "systemd").glob("*.timer")]):
-        text = source.read_text().replace("@LIB@/bin/contain", "/bin/true").replace("@LIB@", "/usr/lib").replace("@SHARE@", "/s")
+        text = source.read_text()
+        for word, there in {"@LIB@/current/bin/contain": "/bin/true", "@LIB@": "/usr/lib", "@SHARE@": "/s"}.items():
+            text = text.replace(word, there)
         (root / source.name).write_text(text)
     return root
 
