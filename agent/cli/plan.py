@@ -6,7 +6,7 @@ import inspect
 import os
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any
 
 from agent.cli.ends import Exit, Stop
 from agent.cli.given import Given, plainly
@@ -100,46 +100,16 @@ def example(action: Any) -> str:
 
 
 def described(action: Any) -> list[str]:
-    """All there is to say about an action: how it is called, what it does, and each parameter with its default."""
-    from dataclasses import MISSING, fields
+    """All there is to say about an action: how it is called, what it does, and each parameter with its type, default, meaning."""
+    from agent.grammar.typed import keys
+    from agent.reference.words import default, kind
 
     lines = [f"contain do {usage(action)[0]}", "", *(inspect.getdoc(action) or "").splitlines(), ""]
-    for f in fields(action):
-        default = "needed" if f.default is MISSING else _written(f.default)
-        lines.append(f"  {f.name:20} {_kind(str(f.type)):34} {default}")
+    for key in keys(action).values():
+        said = default(key)
+        tail = {"needed": "; needed", "": ""}.get(said, f"; {said} where nothing is said")
+        lines += [f"  {key.name:20} {key.about}", f"  {'':20} ({kind(key).replace('`', '')}{tail})"]
     return lines
-
-
-_KINDS: Final = {
-    "str": "text",
-    "int": "a number",
-    "Rate": "a number",
-    "Flag": "true or false",
-    "Duration": "a time, as in 5m",
-    "Ttl": "a time, as in 1h, or forever",
-    "Address": "an address or network",
-    "Unit": "a unit, as in nginx.service",
-    "tuple[Port, ...]": "ports, as in 80,443",
-    "tuple[Address, ...]": "addresses and networks",
-}
-
-
-def _kind(hint: str) -> str:
-    """A parameter's type, for people."""
-    plain = hint.removeprefix("Annotated[").partition(", AfterValidator")[0].removesuffix(" | None")
-    if plain.startswith("Literal["):
-        return plain[8:-1].replace("'", "").replace('"', "").replace(", ", " | ")
-    return _KINDS.get(plain, plain)
-
-
-def _written(value: Any) -> str:
-    from datetime import timedelta
-
-    from agent.schema import spell
-
-    if isinstance(value, timedelta):
-        return spell(value)
-    return str(value).lower() if isinstance(value, bool) else "" if value in ("", None, ()) else str(value)
 
 
 def usage(action: Any) -> tuple[str, str]:

@@ -71,4 +71,4 @@ def test_the_help_of_one_action_says_all_about_it() -> None:
 
     assert done.code == Exit.DONE
     assert "survives a crash and a failover" in done.out
-    assert "strength             soft | hard | fence                soft" in done.out
+    assert "(soft, hard or fence; soft where nothing is said)" in done.out
