@@ -12,7 +12,7 @@ RUN_PACKAGES := nftables iproute2
 DEMO_PACKAGES := $(RUN_PACKAGES) openssh-server openssh-client nginx-light wrk
 TEST_PACKAGES := $(DEMO_PACKAGES) apache2-bin busybox-static chromium chromium-driver crowdsec dbus docker.io dovecot-imapd dovecot-pop3d fail2ban iptables openssl \
   polkitd postfix postgresql prometheus prometheus-alertmanager sudo systemd-container systemd-journal-remote tcc
-BENCH_PACKAGES := $(DEMO_PACKAGES) fail2ban python3-pyinotify sshguard
+BENCH_PACKAGES := $(DEMO_PACKAGES) crowdsec crowdsec-firewall-bouncer fail2ban monit python3-pyinotify sshguard
 
 .PHONY: setup run demo test check bench chaos rotation lock clean install uninstall deb docs
 setup: $(READY)
@@ -49,7 +49,7 @@ check: $(READY)
 	CONTAIN_CONFIG=none $(CONTAIN) policy check policies
 	CONTAIN_CONFIG=none $(CONTAIN) policy test policies
 
-bench: $(READY) ## our numbers beside fail2ban's and sshguard's, in one run
+bench: $(READY) ## our numbers beside fail2ban's, CrowdSec's, sshguard's and monit's, in one run
 	@.ci/packages $(BENCH_PACKAGES)
 	@$(VENV)/bin/python -m tests.bench $(ARGS)
 

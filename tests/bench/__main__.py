@@ -1,4 +1,4 @@
-"""`make bench`: our numbers beside fail2ban's and sshguard's, taken in the same run. Only ratios of one run are claims.
+"""`make bench`: our numbers beside fail2ban's, CrowdSec's, sshguard's and monit's, taken in one run; only its ratios are claims.
 
 Each contender runs in a network namespace of its own, which ends with it. Root is needed for that.
 """
@@ -15,18 +15,30 @@ import tempfile
 import time
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 import click
 
-from tests.bench import filters, table, worst_line
-from tests.bench.run import LONG, QUICK, Bench, Sizes
+from tests.bench import blocking, filters, table, watching, worst_line
+from tests.bench.bench import LONG, QUICK, Bench, Sizes
+from tests.bench.contender import BrokenPromise
+from tests.bench.rows import KEYS, UnknownRow, chosen
 
-_NEEDED = {"fail2ban-server": "fail2ban", "sshguard": "sshguard", "nft": "nftables", "ip": "iproute2"}
+PARTS = (
+    blocking.quiet, blocking.load, blocking.bursts, watching.lines, watching.memory, watching.policies, watching.checks,
+    watching.journal, blocking.floods,
+)  # fmt: skip
+"""In this order: what may have to be left out for want of time comes last."""
+_NEEDED = {"nft": "nftables", "ip": "iproute2"}
 
 
 def main() -> int:
     """Run it, print the table; the exit status says whether it could be measured, not whether the goals were met."""
     options = _options()
+    try:
+        keys = chosen(options.rows)
+    except UnknownRow as error:
+        return _cannot(str(error))
     if os.geteuid() != 0:
         return _cannot("network namespaces need root; run: sudo make bench")
     if missing := [package for program, package in _NEEDED.items() if not shutil.which(program)]:
@@ -34,35 +46,55 @@ def main() -> int:
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that an end from outside tidies up, too
     began, before = time.monotonic(), table.machine()
     sizes = QUICK if options.quick else LONG if options.long else Sizes()
-    with tempfile.TemporaryDirectory(prefix="contain-bench-") as place:
-        bench = Bench(sizes, Path(place), _say)
+    with tempfile.TemporaryDirectory(prefix="contain-bench-", ignore_cleanup_errors=True) as place:
+        bench = Bench(sizes, Path(place), _say, keys)
+        status, beside = 0, dict[str, Any]()
         try:
-            bench.run()
+            for part in PARTS:
+                part(bench)
+            beside = _beside(keys, sizes, Path(place))
         except KeyboardInterrupt:
+            status = 130
             _say("interrupted; what was measured until then:")
-        _say("fail2ban's sshd filter")
-        filtered = filters.measure(Path(place), sizes.lines)
-    _say("the worst line for each parser")
-    lines = worst_line.worst_lines(200 if options.quick else 1000)
+        except BrokenPromise as error:
+            return _cannot(str(error))
     _say("")
+    cells = bench.tries.cells()
     took = f"{time.monotonic() - began:.0f} s; load afterwards {os.getloadavg()[0]:.1f}"
-    click.echo(f"{before}\n\n{table.text(bench.cells)}\n{worst_line.text(lines)}\n\n{filters.text(filtered)}\n\n{took}")
+    click.echo("\n\n".join([before, *([table.text(cells)] if cells else []), *(text for text, _ in beside.values()), took]))
     if options.json:
         numbers = {
             "machine": before,
-            "rows": table.plain(bench.cells),
-            "lines": worst_line.plain(lines),
-            "filters": filters.plain(filtered),
+            "took": took,
+            "rows": table.plain(cells),
+            **{name: one for name, (_, one) in beside.items()},
         }
         options.json.write_text(json.dumps(numbers, indent=2) + "\n")
-    return 0
+    return status
+
+
+def _beside(keys: frozenset[str], sizes: Sizes, place: Path) -> dict[str, tuple[str, Any]]:
+    """What stands beside the table, as text and for machines."""
+    found: dict[str, tuple[str, Any]] = {}
+    if "filters" in keys and shutil.which("fail2ban-regex"):
+        _say("fail2ban's sshd filter")
+        filtered = filters.measure(place, sizes.lines)
+        found["filters"] = filters.text(filtered), filters.plain(filtered)
+    if "parsers" in keys:
+        _say("the worst line for each parser")
+        lines = worst_line.worst_lines(200 if sizes is QUICK else 1000)
+        found["lines"] = worst_line.text(lines), worst_line.plain(lines)
+    return found
 
 
 def _options() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(prog="make bench", description="Ours, fail2ban, sshguard and the floor, side by side.")
+    parser = argparse.ArgumentParser(prog="make bench", description="Ours, its peers and the floor, side by side.")
     how = parser.add_mutually_exclusive_group()
-    how.add_argument("--quick", action="store_true", help="less of everything, under a minute: make bench ARGS=--quick")
-    how.add_argument("--long", action="store_true", help="peers get 10,000 offenders, too: half an hour")
+    how.add_argument("--quick", action="store_true", help="less of everything, in five minutes: make bench ARGS=--quick")
+    how.add_argument(
+        "--long", action="store_true", help="more rounds, and time for peers to block 10,000 offenders: an hour or two"
+    )
+    parser.add_argument("--rows", nargs="+", default=[], metavar="NAME", help=f"only these: {' '.join(KEYS)}")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the numbers to a file, too")
     return parser.parse_args()
 

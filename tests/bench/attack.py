@@ -110,6 +110,16 @@ class Noise:
         self._thread.start()
         return self
 
+    @property
+    def rate(self) -> float:
+        """Lines a second, as they were really written."""
+        return self.written / self.seconds
+
+    @property
+    def kept_up(self) -> bool:
+        """Whether the writer came near to what it should write; on a busy machine it may not."""
+        return self.rate > 0.8 * self._a_second
+
     def _write(self, prepared: Sequence[bytes], size: int) -> None:
         began = time.monotonic()
         for at in itertools.count():

@@ -1,4 +1,4 @@
-"""The rows with their goals (those of the project's second issue), and how they are shown."""
+"""How the rows are shown: every number, ours against the best peer, ours against the floor, and what has to be said."""
 
 from __future__ import annotations
 
@@ -6,79 +6,44 @@ import math
 import os
 import platform
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final, Literal
+from typing import Any, Final
 
-from tests.bench.measure import Cell
+from tests.bench.rows import COLUMNS, PEERS, ROWS, Row
+from tests.bench.tries import Cell, Cells
 
-Unit = Literal["ms", "s", "CPU s", "%", "MiB"]
-COLUMNS: Final = ("ours", "fail2ban", "sshguard", "floor")
-PEERS: Final = ("fail2ban", "sshguard")
-
-
-@dataclass(frozen=True)
-class Row:
-    """One question to all contenders. Less is better everywhere; `goal` is in the row's unit."""
-
-    name: str
-    unit: Unit
-    goal: float | None = None
-
-    def met(self, cell: Cell) -> str:
-        """Whether the goal is met."""
-        return "" if self.goal is None else "met" if cell.value <= self.goal else "missed"
-
-
-IDLE_50 = Row("line written → dropped, idle, p50", "ms", 3)
-IDLE_95 = Row("line written → dropped, idle, p95", "ms", 6)
-BUSY_50 = Row("the same under load, p50", "ms")
-BUSY_95 = Row("the same under load, p95", "ms", 10)
-BURST = Row("burst of 1,000: all dropped", "s")
-BURST_PROVEN = Row("… and read back, and that is durable", "s", 0.2)
-FLOOD = Row("burst of 10,000: all dropped", "s")
-FLOOD_PROVEN = Row("… and read back, and that is durable", "s", 1)
-RESTART_OPEN = Row("restart: time not all were dropped", "s", 0)
-RESTART_BACK = Row("restart: started → answers and has all", "s", 1)
-FLUSH = Row("outside `nft flush ruleset`: time until all are back", "s", 0.1)
-STATUS = Row("status command, some dozens in force", "ms", 150)
-STATUS_MANY = Row("status command, 10,000 in force", "ms", 150)
-CPU = Row("CPU for a million log lines", "CPU s", 0.7)
-READ = Row("… the same file merely read", "CPU s")
-IDLE_CPU = Row("idle: CPU of one core", "%", 0.3)
-IDLE_RSS = Row("idle: memory (RSS)", "MiB", 60)
-SEEN_RSS = Row("memory after 50,000 addresses", "MiB", 90)
-ROWS: Final = (
-    IDLE_50, IDLE_95, BUSY_50, BUSY_95, BURST, BURST_PROVEN, FLOOD, FLOOD_PROVEN, RESTART_OPEN, RESTART_BACK, FLUSH,
-    STATUS, STATUS_MANY, CPU, READ, IDLE_CPU, IDLE_RSS, SEEN_RSS,
-)  # fmt: skip
-
-Cells = Mapping[Row, Mapping[str, Cell]]
+MUST_BEAT: Final = ("fail2ban", "CrowdSec")
+"""Those whom the project promises to beat in every row; sshguard and monit are programs in C, and shown for honesty."""
 
 
 def text(cells: Cells) -> str:
-    """The table, and below it what has to be said about single cells."""
+    """The table, below it the notes, and which rows are lost."""
     notes: list[str] = []
-    lines = [["", *COLUMNS, "ours : best peer", "goal", ""]]
-    for row in (one for one in ROWS if cells.get(one)):
-        shown = [_cell(cells[row].get(name), row, notes) for name in COLUMNS]
-        ours = cells[row].get("ours")
+    rows = [row for row in ROWS if cells.get(row)]
+    columns = [name for name in COLUMNS if any(name in cells[row] for row in rows)]
+    lines = [["", *columns, "ours : best peer", "ours : floor", "goal", ""]]
+    for row in rows:
+        here = cells[row]
         goal = "" if row.goal is None else f"≤ {row.goal:g} {row.unit}"
-        lines.append([row.name, *shown, _ratio(row, cells[row]), goal, row.met(ours) if ours else ""])
+        shown = [_cell(row, here.get(name), row.without.get(name, ""), notes) for name in columns]
+        lines.append([row.name, *shown, against_peers(here), against_floor(here), goal, met(row, here)])
     widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
     table = "\n".join("  ".join(word.ljust(width) for word, width in zip(line, widths, strict=True)).rstrip() for line in lines)
-    return "\n".join([table, "", *(f"{at}) {note}" for at, note in enumerate(notes, 1))])
+    return "\n".join([table, "", *(f"{at}) {note}" for at, note in enumerate(notes, 1)), *_verdict(cells)])
 
 
-def _cell(cell: Cell | None, row: Row, notes: list[str]) -> str:
-    if cell is None:
-        return "–"
+def _cell(row: Row, cell: Cell | None, why: str, notes: list[str]) -> str:
+    note = cell.note if cell else why
+    if note and note not in notes:
+        notes.append(note)
+    mark = f" {notes.index(note) + 1})" if note else ""
+    if cell is None or cell.absent:
+        return f"–{mark}" if mark else ""
+    if math.isinf(cell.value):
+        return f"never{mark}"
     spread = f" ({_number(cell.low)}–{_number(cell.high)})" if cell.tries > 1 else ""
-    if cell.note and cell.note not in notes:
-        notes.append(cell.note)
-    mark = f" {notes.index(cell.note) + 1})" if cell.note else ""
-    unit = "s" if row.unit == "CPU s" else row.unit
-    return ("never" if math.isinf(cell.value) else f"{_number(cell.value)} {unit}{spread}") + mark
+    spread = f" = {1e6 / cell.value:,.0f} {row.rate}" if row.rate else spread
+    return f"{'> ' if cell.beyond else ''}{_number(cell.value)} {row.unit.removeprefix('CPU ')}{spread}{mark}"
 
 
 def _number(value: float) -> str:
@@ -88,17 +53,67 @@ def _number(value: float) -> str:
     return f"{value:,.{digits}f}"
 
 
-def _ratio(row: Row, cells: Mapping[str, Cell]) -> str:
-    """How many times more the best peer takes, or how many times more we do."""
-    ours, theirs = cells.get("ours"), [cells[name].value for name in PEERS if name in cells]
-    if ours is None or not theirs:
+def met(row: Row, cells: Mapping[str, Cell]) -> str:
+    """Whether the goal is met."""
+    ours = cells.get("ours")
+    if row.goal is None or ours is None or ours.absent:
         return ""
-    best = min(theirs)
-    if math.isinf(ours.value) or math.isinf(best):
-        return "only peers" if best < ours.value else "only ours" if ours.value < best else ""
-    if not ours.value or not best:
-        return "equal" if ours.value == best else "none : some" if best else "some : none"
-    return f"1 : {best / ours.value:.2g}" if ours.value <= best else f"{ours.value / best:.2g} : 1"
+    return "met" if ours.value <= row.goal else "missed"
+
+
+def against_peers(cells: Mapping[str, Cell], peers: Iterable[str] = PEERS) -> str:
+    """How many times more the best peer takes, or how many times more we do, and who that is."""
+    ours, name = cells.get("ours"), best_of(cells, peers)
+    if ours is None or ours.absent or not name:
+        return ""
+    best = cells[name]
+    more = ">" if best.beyond else ""
+    if math.isinf(ours.value) or math.isinf(best.value):
+        return f"only {name}" if best.value < ours.value else "only ours" if ours.value < best.value else ""
+    if not ours.value or not best.value:
+        return "equal" if ours.value == best.value else f"none : some ({name})" if best.value else f"some : none ({name})"
+    ahead = ours.value <= best.value
+    return f"1 : {more}{_short(best.value / ours.value)} ({name})" if ahead else f"{_short(ours.value / best.value)} : 1 ({name})"
+
+
+def against_floor(cells: Mapping[str, Cell]) -> str:
+    """How many times the floor ours takes."""
+    ours, floor = cells.get("ours"), cells.get("floor")
+    if ours is None or floor is None or not math.isfinite(ours.value) or not math.isfinite(floor.value):
+        return ""
+    return f"{_short(ours.value / floor.value)}×" if floor.value and ours.value else "equal" if ours.value == floor.value else ""
+
+
+def _short(ratio: float) -> str:
+    return f"{ratio:,.0f}" if ratio >= 100 else f"{ratio:.2g}"
+
+
+def best_of(cells: Mapping[str, Cell], peers: Iterable[str] = PEERS) -> str:
+    """The best peer that has a number; empty where none has."""
+    return min(
+        (name for name in peers if name in cells and not cells[name].absent), key=lambda name: cells[name].value, default=""
+    )
+
+
+def lost(cells: Cells, peers: Iterable[str]) -> list[Row]:
+    """The rows in which one of these is better than ours, or ours has no number and one of them has."""
+    among = tuple(peers)
+    found = []
+    for row in (one for one in ROWS if cells.get(one)):
+        ours, name = cells[row].get("ours"), best_of(cells[row], among)
+        if name and (ours is None or ours.absent or ours.value > cells[row][name].value):
+            found.append(row)
+    return found
+
+
+def _verdict(cells: Cells) -> list[str]:
+    rest = [name for name in PEERS if name not in MUST_BEAT]
+    said = []
+    for peers in (MUST_BEAT, rest):
+        rows = lost(cells, peers)
+        names = "; ".join(row.name.removeprefix("… ") for row in rows)
+        said.append(f"behind {' or '.join(peers)}: {f'{len(rows)} rows: {names}' if rows else 'in no row'}")
+    return ["", *said]
 
 
 def machine() -> str:
@@ -115,13 +130,16 @@ def _lines(path: str) -> Iterable[str]:
 
 
 def plain(cells: Cells) -> list[dict[str, Any]]:
-    """The same for machines. A number that is infinite never came, and is null."""
+    """The same for machines. A number that is infinite never came, and is null, as is one that there is not."""
     return [
         {
+            "key": row.key,
             "row": row.name,
             "unit": row.unit,
             "goal": row.goal,
-            "met": row.met(cells[row]["ours"]) if "ours" in cells[row] else "",
+            "met": met(row, cells[row]),
+            "ours : best peer": against_peers(cells[row]),
+            "ours : floor": against_floor(cells[row]),
             "contenders": {name: _plain(cell) for name, cell in cells[row].items()},
         }
         for row in ROWS
@@ -131,4 +149,5 @@ def plain(cells: Cells) -> list[dict[str, Any]]:
 
 def _plain(cell: Cell) -> dict[str, Any]:
     numbers = {"value": cell.value, "low": cell.low, "high": cell.high}
-    return {**{n: v if math.isfinite(v) else None for n, v in numbers.items()}, "tries": cell.tries, "note": cell.note}
+    finite = {name: value if math.isfinite(value) else None for name, value in numbers.items()}
+    return {**finite, "never": math.isinf(cell.value), "more than": cell.beyond, "tries": cell.tries, "note": cell.note}
