@@ -153,6 +153,7 @@ def test_on_the_hosts_network_it_alone_is_cut_off(
 ) -> None:
     docker.run("proxy", "nc", "-ll", "-p", "8099", "-e", "cat", host={"network_mode": "host"})
     host.listen(7000)
+    assert soon(lambda: internet.connects("198.51.100.2", 8099))
     held = internet.hold("198.51.100.2", 8099)
     plan = IsolateContainer(container="proxy", ttl=HOUR).plan(containers)
 

@@ -7,6 +7,7 @@ import signal
 import subprocess
 import time
 from abc import ABC, abstractmethod
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar, Final, Self
@@ -124,6 +125,14 @@ class Contender(ABC):
         """Start a program likewise; it ends with the namespace."""
         with (self.place / "printed").open("ab") as out:
             return subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=out, stderr=out, start_new_session=True)
+
+    def until(self, ready: Callable[[], bool], seconds: float) -> None:
+        """Wait until the program is ready; one that has ended, as by an interrupt of the whole run, is told at once."""
+        process = self.process
+        assert process is not None
+        wait_for(lambda: process.poll() is not None or ready(), seconds)
+        if process.poll() is not None:
+            raise AssertionError(f"it ended with {process.returncode}: {self.said()}")
 
     def _end(self) -> None:
         assert self.process is not None

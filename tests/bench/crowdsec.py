@@ -104,9 +104,9 @@ class Crowdsec(Contender):
     def _start(self) -> None:
         self._begins = len(self._printed())
         self.run("crowdsec", "-c", str(self._own / "config.yaml"))
-        wait_for(_answers)
+        self.until(_answers, 30)
         self._bouncer = self.spawn("crowdsec-firewall-bouncer", "-c", str(self._own / "bouncer.yaml"))
-        wait_for(lambda: "Processing new and deleted decisions" in self._printed()[self._begins :])
+        self.until(lambda: "Processing new and deleted decisions" in self._printed()[self._begins :], 30)
 
     def _stop(self) -> None:
         self._bouncer.terminate()

@@ -7,7 +7,6 @@ import subprocess
 from pathlib import Path
 
 from tests.bench.contender import Contender, Task
-from tests.running import wait_for
 
 
 class Fail2ban(Contender):
@@ -42,7 +41,7 @@ class Fail2ban(Contender):
     def _start(self) -> None:
         self.run(*self._server)
         ping = [*self._client, "ping"]
-        wait_for(lambda: subprocess.run(ping, capture_output=True, timeout=30, check=False).returncode == 0, 60)
+        self.until(lambda: subprocess.run(ping, capture_output=True, timeout=30, check=False).returncode == 0, 60)
 
     def status(self) -> list[str]:
         return [*self._client, "status", "sshd"]
