@@ -14,7 +14,7 @@ TEST_PACKAGES := $(DEMO_PACKAGES) apache2-bin busybox-static chromium chromium-d
   polkitd postfix postgresql prometheus prometheus-alertmanager sudo systemd-container systemd-journal-remote tcc
 BENCH_PACKAGES := $(DEMO_PACKAGES) crowdsec crowdsec-firewall-bouncer fail2ban monit python3-pyinotify sshguard
 
-.PHONY: setup run demo test check bench chaos rotation lock clean install uninstall deb docs
+.PHONY: setup bytecode run demo test check bench chaos rotation lock clean install uninstall deb docs
 setup: $(READY)
 
 $(READY): pyproject.toml requirements.lock requirements-dev.lock
@@ -25,7 +25,12 @@ $(READY): pyproject.toml requirements.lock requirements-dev.lock
 	@VIRTUAL_ENV=$(VENV) $(VENV)/bin/uv pip install --quiet --require-hashes -r requirements-dev.lock 2>/dev/null \
 	  || $(VENV)/bin/pip install --quiet --disable-pip-version-check --require-hashes -r requirements-dev.lock
 	@$(VENV)/bin/pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
+	@$(VENV)/bin/python -m compileall -q -j 0 $(VENV)/lib >/dev/null || true  # some package ships what is no Python 3, on purpose
 	@touch $@
+
+# As installed: where the environment forbids Python to write bytecode, every start would compile all of it anew.
+bytecode: $(READY)
+	@$(VENV)/bin/python -m compileall -q -j 0 agent actions tests
 
 run: $(READY) ## watch this host in dry run: nothing is changed, everything is shown
 	@.ci/packages $(RUN_PACKAGES)
@@ -37,7 +42,7 @@ demo: $(READY) ## a whole attack in half a minute, in network namespaces of its 
 	@.ci/packages $(DEMO_PACKAGES)
 	@$(VENV)/bin/python -m tests.demo $(ARGS)
 
-test: $(READY) check ## everything CI runs
+test: $(READY) bytecode check ## everything CI runs
 	@.ci/packages $(TEST_PACKAGES)
 	$(VENV)/bin/pytest $(WORKERS) $(ARGS)
 
@@ -49,7 +54,7 @@ check: $(READY)
 	CONTAIN_CONFIG=none $(CONTAIN) policy check policies
 	CONTAIN_CONFIG=none $(CONTAIN) policy test policies
 
-bench: $(READY) ## our numbers beside fail2ban's, CrowdSec's, sshguard's and monit's, in one run
+bench: $(READY) bytecode ## our numbers beside fail2ban's, CrowdSec's, sshguard's and monit's, in one run
 	@.ci/packages $(BENCH_PACKAGES)
 	@$(VENV)/bin/python -m tests.bench $(ARGS)
 
