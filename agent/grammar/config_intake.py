@@ -6,17 +6,17 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import timedelta
-from ipaddress import ip_address
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Final
 
 from pydantic import AfterValidator
 
+from agent.grammar.config_listening import HTTPS_EXAMPLE, Listening, TlsKeys, listening, misplaced, tls_needs_an_address
 from agent.grammar.located import Node, Problem
 from agent.grammar.pick import Picked, Shelf, pick
 from agent.grammar.policy_keys import RateLine
 from agent.grammar.typed import read, record
-from agent.intake.settings import GRAFANA_TIMESTAMP, LARGEST, LARGEST_EVER, Auth, Inlet, Listen, Settings, Style, Tls, Way
+from agent.intake.settings import GRAFANA_TIMESTAMP, LARGEST, LARGEST_EVER, Auth, Inlet, Settings, Style, Way
 from agent.policy import Rate
 from agent.schema import About, Duration, Size, rough
 
@@ -24,30 +24,6 @@ SOCKET: Final = "intake.sock"
 RATE: Final = Rate(50, timedelta(seconds=1))
 _NAME: Final = re.compile(r"[a-z0-9][a-z0-9._-]{0,62}")
 _HEADER: Final = re.compile(r"[A-Za-z0-9-]{1,100}")
-
-
-def _listen(text: str) -> str:
-    listening(text)
-    return text
-
-
-def listening(text: str) -> Listen:
-    """A TCP address as it is written: an IP address and a port.
-
-    Raises:
-        ValueError: it is none.
-    """
-    host, colon, port = text.rpartition(":")
-    try:
-        address = ip_address(host.removeprefix("[").removesuffix("]"))
-    except ValueError:
-        colon = ""
-    if not colon or not port.isdecimal() or not 0 < int(port) < 1 << 16:
-        raise ValueError(f'`{text}` is no address with a port; write "127.0.0.1:9443", or "[::]:9443" for all addresses')
-    return Listen(str(address), int(port))
-
-
-Listening = Annotated[str, AfterValidator(_listen)]
 
 
 def _header(text: str) -> str:
@@ -150,15 +126,6 @@ class SenderOptions:
 
 
 @dataclass(frozen=True)
-class TlsKeys:
-    """How the intake shows who it is, and whom it believes."""
-
-    cert_file: Annotated[Path, About("its certificate, with those between it and the issuer, in PEM; read again when renewed")]
-    key_file: Annotated[Path, About("the key of that, which only the agent can read")]
-    client_ca_file: Annotated[Path | None, About("the issuers of client certificates, for senders with client_names")] = None
-
-
-@dataclass(frozen=True)
 class IntakeKeys:
     """Where other tools hand in their alerts: POST /in/NAME."""
 
@@ -171,23 +138,13 @@ class IntakeKeys:
     ]
     socket: Annotated[Path | None, About("the unix socket; intake.sock beside the control socket if unsaid")] = None
     listen: Annotated[Listening | None, About('a TCP address too, as in "127.0.0.1:9443"')] = None
-    tls: Annotated[
-        TlsKeys | None,
-        About(
-            "speak HTTPS at the TCP address: {cert_file: …, key_file: …}",
-            "{cert_file: /etc/containment-agent/tls.pem, key_file: /etc/containment-agent/tls.key}",
-        ),
-    ] = None
+    tls: Annotated[TlsKeys | None, About("speak HTTPS at the TCP address: {cert_file: …, key_file: …}", HTTPS_EXAMPLE)] = None
 
-    elsewhere: ClassVar[Mapping[str, str]] = {
-        **dict.fromkeys(("cert_file", "key_file", "client_ca_file"), "it goes inside tls: {…}"),
-        **dict.fromkeys(("port", "address"), 'write listen: "127.0.0.1:9443"'),
-    }
+    elsewhere: ClassVar[Mapping[str, str]] = misplaced(9443)
 
     def __post_init__(self) -> None:
         """What belongs together."""
-        if self.tls and not self.listen:
-            raise ValueError('tls is for a TCP address, and none is named; write listen: "192.0.2.10:9443"')
+        tls_needs_an_address(self.tls, self.listen, 9443)
 
 
 def intake(keys: IntakeKeys | None, socket: Path, senders: Mapping[str, type[Any]], found: list[Problem]) -> Settings | None:
@@ -200,7 +157,7 @@ def intake(keys: IntakeKeys | None, socket: Path, senders: Mapping[str, type[Any
     before, shelf = len(found), Shelf("sender type", "sender", senders, SenderOptions)
     nodes = {name: node for name, node in keys.senders.items() if node is not None}
     inlets = {name: _inlet(name, node, shelf, found) for name, node in nodes.items()}
-    tls = Tls(keys.tls.cert_file, keys.tls.key_file, keys.tls.client_ca_file) if keys.tls else None
+    tls = keys.tls.tls if keys.tls else None
     listen = listening(keys.listen) if keys.listen else None
     known = tuple(one for one in inlets.values() if one)
     made = Settings(keys.socket or socket.parent / SOCKET, known, listen, tls)

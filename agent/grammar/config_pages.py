@@ -11,8 +11,7 @@ from typing import Annotated, ClassVar, Final
 
 from pydantic import AfterValidator
 
-from agent.grammar.config_intake import Listening, TlsKeys, listening
-from agent.intake.settings import Tls
+from agent.grammar.config_listening import Https, Listening, listening, misplaced, somewhere, tls_needs_an_address
 from agent.pages.settings import Settings
 from agent.schema import About
 
@@ -33,20 +32,13 @@ class PagesKeys:
 
     listen: Annotated[Listening | None, About('a TCP address, as in "127.0.0.1:9444"; others than loopback with tls only')] = None
     socket: Annotated[Path | None, About("a unix socket, for a proxy on this host that speaks TLS")] = None
-    tls: Annotated[
-        TlsKeys | None,
-        About(
-            "speak HTTPS: {cert_file: …, key_file: …}; with client_ca_file only to clients of those issuers",
-            "{cert_file: /etc/containment-agent/tls.pem, key_file: /etc/containment-agent/tls.key}",
-        ),
-    ] = None
+    tls: Https = None
     hosts: Annotated[
         tuple[Annotated[str, AfterValidator(_host)], ...], About("names that browsers come by, as in [shop1.example.com]")
     ] = ()
 
     elsewhere: ClassVar[Mapping[str, str]] = {
-        **dict.fromkeys(("cert_file", "key_file", "client_ca_file"), "it goes inside tls: {…}"),
-        **dict.fromkeys(("port", "address"), 'write listen: "127.0.0.1:9444"'),
+        **misplaced(9444),
         **dict.fromkeys(("host", "server_name", "allowed_hosts", "name"), "write hosts: [shop1.example.com]"),
         **dict.fromkeys(("user", "users", "password", "auth"), "people log in by the link that `contain web` prints"),
         "link": "where notices lead to stands in notify: {link: https://shop1.example.com:9444}",
@@ -54,10 +46,8 @@ class PagesKeys:
 
     def __post_init__(self) -> None:
         """What belongs together."""
-        if not self.listen and not self.socket:
-            raise ValueError('this says nowhere to listen; write listen: "127.0.0.1:9444"')
-        if self.tls and not self.listen:
-            raise ValueError('tls is for a TCP address, and none is named; write listen: "192.0.2.10:9444"')
+        somewhere(self.listen, self.socket, 9444)
+        tls_needs_an_address(self.tls, self.listen, 9444)
         where = listening(self.listen) if self.listen else None
         if where and not where.loopback and not self.tls:
             raise ValueError(
@@ -71,5 +61,5 @@ def pages(keys: PagesKeys | None) -> Settings | None:
     """What `pages:` says; None where there is none."""
     if keys is None:
         return None
-    tls = Tls(keys.tls.cert_file, keys.tls.key_file, keys.tls.client_ca_file) if keys.tls else None
+    tls = keys.tls.tls if keys.tls else None
     return Settings(listening(keys.listen) if keys.listen else None, keys.socket, keys.hosts, tls)

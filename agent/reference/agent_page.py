@@ -6,7 +6,16 @@ from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
 from agent.action import discover
-from agent.grammar import config_feeds, config_hooks, config_intake, config_keys, config_metrics, config_notify, config_pages
+from agent.grammar import (
+    config_feeds,
+    config_hooks,
+    config_intake,
+    config_keys,
+    config_listening,
+    config_metrics,
+    config_notify,
+    config_pages,
+)
 from agent.grammar import config_windows as windows
 from agent.reference.keys import MADE, Section, contents, keys_table, section, values
 from agent.reference.words import anchor, code, fenced, first, prose, table
@@ -45,7 +54,7 @@ SECTIONS: Final = (
     Section("pages", config_pages.PagesKeys),
     Section("metrics", config_metrics.MetricsKeys),
     Section("intake", config_intake.IntakeKeys),
-    Section("tls", config_intake.TlsKeys, "It stands under `intake`, `pages` and `metrics`.\n"),
+    Section("tls", config_listening.TlsKeys, "It stands under `intake`, `pages` and `metrics`.\n"),
     Section("intake: senders", config_intake.SenderOptions, _SENDERS),
     Section("intake: auth", config_intake.AuthKeys),
     Section("notify", config_notify.NotifyKeys),
