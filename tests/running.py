@@ -11,9 +11,19 @@ import sys
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 CONTAIN = (sys.executable, "-m", "agent")
+
+
+NEVER: Final = """\
+policy: nothing
+title: Nothing
+severity: P3
+owner: test
+when: {event: auth.sudo.failure, by: user, count: ">= 100 in 1m"}
+"""
+"""A policy that finds nothing in any test, since an agent has one at least."""
 
 
 def wait_for(what: Callable[[], Any], seconds: float = 30.0) -> Any:

@@ -14,16 +14,9 @@ from agent.outside import systems
 from agent.restore import restore
 from agent.wiring import read_config_file
 from tests.needs import need, need_root
-from tests.running import Running
+from tests.running import NEVER, Running
 
 HOUR = 3600
-POLICY = """\
-policy: nothing
-title: Nothing
-severity: P3
-owner: test
-when: {event: auth.sudo.failure, by: user, count: ">= 100 in 1m"}
-"""
 
 
 @pytest.fixture
@@ -32,7 +25,7 @@ def dead(tmp_path: Path) -> Iterator[Running]:
     need_root()
     need("nft", "nftables")
     _flush()
-    with Running(tmp_path, "mode: enforce\n", POLICY) as agent:
+    with Running(tmp_path, "mode: enforce\n", NEVER) as agent:
         for address in ("203.0.113.7", "2001:db8::7"):
             assert agent.contain("block", address, "--for", "1h", "--why", "test").returncode == 0
         limited = agent.contain("do", "rate_limit", "ip=203.0.113.8", "ports=22", "rps=5", "ttl=1h", "--why", "test")
@@ -120,7 +113,7 @@ def test_a_journal_that_was_changed_puts_nothing_back(dead: Running) -> None:
 
 
 def test_where_no_agent_ever_ran_there_is_nothing_to_do(tmp_path: Path) -> None:
-    agent = Running(tmp_path, "", POLICY)
+    agent = Running(tmp_path, "", NEVER)
 
     done = agent.contain("restore")
 

@@ -14,15 +14,7 @@ from agent.evidence.journal_file import VERSION, layout_of
 from agent.evidence.migrate import STEPS, copies_of, migrate
 from tests.evidence.versions.view import unpack
 from tests.needs import need, need_root
-from tests.running import Running, wait_for
-
-POLICY = """\
-policy: nothing
-title: Nothing
-severity: P3
-owner: test
-when: {event: auth.sudo.failure, by: user, count: ">= 100 in 1m"}
-"""
+from tests.running import NEVER, Running, wait_for
 
 
 @pytest.fixture
@@ -30,7 +22,7 @@ def agent(tmp_path: Path) -> Iterator[Running]:
     """One that does not run yet, and leaves nothing in the kernel."""
     need_root()
     need("nft", "nftables")
-    made = Running(tmp_path, "mode: enforce\n", POLICY)
+    made = Running(tmp_path, "mode: enforce\n", NEVER)
     yield made
     made.kill()
     _flush()

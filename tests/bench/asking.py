@@ -74,18 +74,9 @@ class Asker(Contender):
         self.count, self.every, self.hung = count, every, hung
         self.ports = [*([_HUNG] if hung else []), *range(_FIRST, _FIRST + count)]
 
-    def __enter__(self) -> Self:
-        self.namespace = Namespace().__enter__()
-        self.ears = self.namespace.ears
-        try:
-            self.namespace.run(lambda: subprocess.run(["nft", "-f", "-"], input=_SILENT, text=True, check=True, timeout=10))
-            self.services = Services(self.namespace, self.count).__enter__()
-            self.start()
-            self.warm()
-        except BaseException:
-            self.__exit__()
-            raise
-        return self
+    def prepare(self) -> None:
+        self.namespace.run(lambda: subprocess.run(["nft", "-f", "-"], input=_SILENT, text=True, check=True, timeout=10))
+        self.services = Services(self.namespace, self.count).__enter__()
 
     def __exit__(self, *_: object) -> None:
         super().__exit__()

@@ -55,6 +55,7 @@ class Contender(ABC):
         self.namespace = Namespace().__enter__()
         self.ears = self.namespace.ears
         try:
+            self.prepare()
             self.start()
             self.warm()
         except BaseException:
@@ -67,6 +68,9 @@ class Contender(ABC):
         if self.process:
             self.process.wait(timeout=10)
         self.log.close()
+
+    def prepare(self) -> None:  # noqa: B027 - for most, the namespace is all they need
+        """Put into the namespace what is to be there before it starts."""
 
     def start(self) -> None:
         """Start it."""

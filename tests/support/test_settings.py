@@ -14,15 +14,8 @@ from agent.support.configured import AT_START
 from agent.wiring import AT_START as PARTS
 from agent.wiring import read_config_file
 from tests.needs import need, need_root
-from tests.running import Running, contain
+from tests.running import NEVER, Running, contain
 
-POLICY = """\
-policy: nothing
-title: Nothing
-severity: P3
-owner: test
-when: {event: auth.sudo.failure, by: user, count: ">= 100 in 1m"}
-"""
 YAML = """\
 version: 1
 host: db1
@@ -53,7 +46,7 @@ def file(tmp_path: Path) -> Path:
     made = tmp_path / "agent.yaml"
     made.write_text(YAML)
     (tmp_path / "policies").mkdir()
-    (tmp_path / "policies" / "all.yaml").write_text(POLICY)
+    (tmp_path / "policies" / "all.yaml").write_text(NEVER)
     return made
 
 
@@ -137,14 +130,14 @@ def test_what_counts_from_the_next_start_is_the_same_list_everywhere() -> None:
 def agent(tmp_path: Path) -> Iterator[Running]:
     need_root()
     need("nft", "nftables")
-    with Running(tmp_path, "limits: {cooldown: 2m}\nssh_ports: [22]\n", POLICY) as made:
+    with Running(tmp_path, "limits: {cooldown: 2m}\nssh_ports: [22]\n", NEVER) as made:
         yield made
 
 
 def test_what_was_changed_since_the_last_reload_is_told(agent: Running) -> None:
     before = shown(agent.config)
     agent.config.write_text(agent.config.read_text().replace("2m", "3m").replace("[22]", "[22, 23]"))
-    (agent.place / "policies" / "test.yaml").write_text(POLICY.replace("100", "90"))
+    (agent.place / "policies" / "test.yaml").write_text(NEVER.replace("100", "90"))
 
     after = shown(agent.config)
     found = {one["key"]: (one["value"], one["running"], one["note"]) for one in after["settings"] if one["note"]}
@@ -164,7 +157,7 @@ def test_what_was_changed_since_the_last_reload_is_told(agent: Running) -> None:
 
 def test_a_dry_run_of_the_command_line_is_told(tmp_path: Path) -> None:
     need_root()
-    made = Running(tmp_path, "mode: enforce\n", POLICY)
+    made = Running(tmp_path, "mode: enforce\n", NEVER)
     made.start("--dry-run")
     try:
         assert shown(made.config)["agent"]["forced"] == "dry_run"
