@@ -109,6 +109,7 @@ class Daemon:
         try:
             self._begin()
             gc.freeze()  # what is there now stays
+            gc.enable()
             while not self._drained():
                 self._turn()
             self._end()
@@ -161,7 +162,7 @@ class Daemon:
         """Fill the windows with what was seen before the last stop, so that a restart forgives nobody."""
         since = time.time() - self.agent.watch.longest()
         for event in reversed(self.journal.events(since=since, limit=WARMED, newest_first=True)):
-            self.agent.watch.feed(event, event.seen)
+            self.agent.watch.recall(event, event.seen)
 
     def _stop(self) -> None:
         self._stopping = "asked to stop"

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 from datetime import timedelta
 
 from agent.action import Change
@@ -161,9 +160,9 @@ def _healed_lately(turn: Turn) -> int:
 
 def for_the_rest(mitigation: Mitigation, now: float) -> Change:
     """Its change for the time that is left, without taking evidence again."""
-    left = mitigation.left(now)
-    apply = mitigation.change.apply.lasting(None if left is None else timedelta(seconds=left))
-    return replace(mitigation.change, apply=apply, capture=())
+    left, change = mitigation.left(now), mitigation.change
+    apply = change.apply.lasting(None if left is None else timedelta(seconds=left))
+    return Change(change.describe, apply, change.undo, change.verify, (), change.touches)  # replace() takes four times as long
 
 
 def healed(turn: Turn, message: Healed) -> None:

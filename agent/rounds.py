@@ -94,7 +94,9 @@ def _tidy(turn: Turn) -> None:
 def _gone_quiet(turn: Turn, incident: Incident) -> bool:
     if incident.policy == REPORTED or incident.policy in own.STAYS:  # a person says when it is over
         return False
-    if incident.over or any(True for _ in active(turn, incident)) or release.held_open(turn.agent, incident.id):
+    if incident.over or turn.now - incident.last < QUIET:
+        return False
+    if any(True for _ in active(turn, incident)) or release.held_open(turn.agent, incident.id):
         return False
     last = max(incident.last, turn.agent.still.get((incident.policy, incident.target), 0.0))
     return turn.now - last >= QUIET and not health.lacking(turn.agent, incident, Proof(), incident.last)

@@ -64,6 +64,8 @@ def address(text: object) -> IPv4Network | IPv6Network:
 @lru_cache(maxsize=4096)
 def _network(text: str) -> IPv4Network | IPv6Network:
     """Cached: a block's apply, undo and verify name the same address, and a start reads all of them back."""
+    if (packed := _packed(text)) is not None:  # nearly all of them; ip_network would take twice as long
+        return IPv4Network(packed)
     try:
         if "%" in text:  # Python reads whatever stands behind it as a zone, and writes it out again
             raise ValueError("a zone is no part of an address that packets carry")
@@ -77,6 +79,14 @@ def _network(text: str) -> IPv4Network | IPv6Network:
     if mapped is not None and network.prefixlen >= 96:
         return IPv4Network((int(mapped), network.prefixlen - 96))
     return network
+
+
+def _packed(text: str) -> bytes | None:
+    """A lone IPv4 address as its four bytes; None where the text is anything else. It takes nothing that ipaddress would not."""
+    try:
+        return socket.inet_pton(socket.AF_INET, text)
+    except (OSError, ValueError):
+        return None
 
 
 @lru_cache(maxsize=8192)  # 300 bytes each; a flood with more sources than that costs 0.6 µs more for each line

@@ -206,6 +206,7 @@ def build(
     from agent.watching.watch import Watch
 
     gc.set_threshold(*CYCLES)
+    gc.disable()  # what is made until the agent runs stays: no need to look through it
     policies, _ = read_policies(config)
     live = config
     stand_back(config.socket)

@@ -28,7 +28,12 @@ the unit: journalctl --follow then waits for entries of this machine's boot. Onl
 
 @pytest.fixture(scope="session")
 def deb(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The package, built from this tree and the libraries that these tests run with; by one worker, for all of them."""
+    """The package, built from this tree and the libraries that these tests run with; by one worker, for all of them.
+
+    Or the one that CONTAIN_BOX_DEB names, where boxes are of another release than this machine.
+    """
+    if made := os.environ.get("CONTAIN_BOX_DEB"):
+        return Path(made)
     need("dpkg-deb", "dpkg")
     base = tmp_path_factory.getbasetemp()
     place = (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "deb"

@@ -1,5 +1,7 @@
 """A real systemd as PID 1: systemd-nspawn over an overlay of this machine's own root. Nothing is built or downloaded.
 
+CONTAIN_BOX_ROOT names another system's root to lie over: how the same tests run on another Debian (tests/releases.py).
+
 It boots in a second with a network of its own, none of this machine's services, a system bus and a volatile journal. What
 is written inside is gone when it closes. Facts that cost an afternoon each:
 
@@ -26,6 +28,7 @@ import pytest
 
 from tests.needs import need, need_root
 
+LOWER = os.environ.get("CONTAIN_BOX_ROOT", "/")
 _CGROUPS = ("/sys/fs/cgroup/unified", "/sys/fs/cgroup/systemd", "/sys/fs/cgroup")
 _HERE = Path(__file__).resolve().parents[1]
 _ENTER = ("-m", "-u", "-i", "-n", "-p", "-C", "-r", "-w")
@@ -41,7 +44,7 @@ class Box:
         for name in ("upper", "work", "root"):
             (self.home / name).mkdir()
         self.root = self.home / "root"
-        layers = f"lowerdir=/,upperdir={self.home}/upper,workdir={self.home}/work"
+        layers = f"lowerdir={LOWER},upperdir={self.home}/upper,workdir={self.home}/work"
         _do("mount", "-t", "overlay", "overlay", "-o", layers, self.root)
         for wants in (self.root / "etc/systemd/system").glob("*.wants"):  # or this machine's own services start inside
             shutil.rmtree(wants)

@@ -242,21 +242,22 @@ class Firewall(System):
         return "; ".join(lines)
 
     def _ask(self, calls: list[Call]) -> list[Answer]:
-        """Ask the kernel itself, not what was read from it before."""
+        """Ask the kernel itself, not what was read from it before. Without rules that read the sets, nothing holds at all."""
+        try:
+            if not self._table.sound(self._table.look()):
+                return [Answer(value=False)] * len(calls)
+        except Refused as error:
+            return [Answer(error=error)] * len(calls)
         wished = [self._perform_one(one) for one in calls]
         keys: dict[str, set[bytes]] = {}
         for _, wish in _good(wished):
             for place in wish.places:
                 keys.setdefault(place.set, set()).add(place.key)
         try:
-            sound = self._table.sound(self._table.look())
-            there = {name: self._table.there(name, wanted) for name, wanted in keys.items()} if sound else {}
+            there = {name: self._table.there(name, wanted) for name, wanted in keys.items()}
         except Refused as error:
             return [one if one.error else Answer(error=error) for one in wished]
-        return [
-            one if one.error else Answer(all(place.key in there.get(place.set, ()) for place in one.value.places))
-            for one in wished
-        ]
+        return [one if one.error else Answer(all(place.key in there[place.set] for place in one.value.places)) for one in wished]
 
     def _write(self, calls: list[Call]) -> list[Answer]:
         """Bring the wishes to the kernel; those that it refuses are left out, and the others tried again without them."""

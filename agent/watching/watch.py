@@ -92,6 +92,15 @@ class Watch:
                     _add(hits, live, key, event, now)
         return hits
 
+    def recall(self, event: Event, now: float) -> None:
+        """Count in an event of before the start; what held with it was found then."""
+        if listening := self._listening.get(event.kind):
+            now = self._steady(now)
+            for key_of, clauses in listening.by_value.get(event.fields.get(listening.field), listening.others):
+                if (key := key_of(event)) is not None:
+                    for live in clauses:
+                        live.count(event, key, now)
+
     def adopt(self, old: Watch) -> None:
         """Keep what the clauses that have not changed have seen, after a reload."""
         before = {(one.policy.name, one.number): one for one in old.live}

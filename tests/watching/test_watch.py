@@ -65,6 +65,21 @@ def test_the_eighth_failure_fires_and_every_one_after_it_while_true() -> None:
     assert fired == [70.0, 80.0, 90.0]
 
 
+def test_what_is_recalled_after_a_start_counts_like_what_was_fed() -> None:
+    two = policy(BRUTE), policy(GUESSED, name="guessed")
+    fed, recalled = Watch(two, {}), Watch(two, {})
+    for at in range(7):
+        fed.feed(failure(raw=f"line {at}"), at * 10.0)
+        recalled.recall(failure(raw=f"line {at}"), at * 10.0)
+
+    hits = [
+        watch.feed(failure(raw="line 7"), 74.0) + watch.feed(event(SUCCESS, src__ip=ATTACKER), 80.0) for watch in (fed, recalled)
+    ]
+
+    assert [one.policy.name for one in hits[0]] == ["p", "guessed"]
+    assert hits[1] == hits[0]
+
+
 def test_a_hit_says_for_whom_why_and_shows_the_last_events() -> None:
     watch = Watch([policy(BRUTE)], {})
     for at in range(7):
