@@ -186,10 +186,15 @@ def network() -> Iterator[Network]:
 def firewall() -> Iterator[Firewall]:
     """A prepared table of the agent's, in a namespace where somebody else has rules too; gone afterwards."""
     need_root()
+    _without_tables()  # of an agent that another module killed in this namespace
     nft(SOMEBODY_ELSES)
     made = Firewall()
     made.prepare()
     yield made
+    _without_tables()
+
+
+def _without_tables() -> None:
     for table in ("containment", "somebody"):
         subprocess.run(["nft", "delete", "table", "inet", table], check=False, timeout=10, capture_output=True)
 
