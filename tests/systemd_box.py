@@ -1,6 +1,6 @@
 """A real systemd as PID 1: systemd-nspawn over an overlay of this machine's own root. Nothing is built or downloaded.
 
-CONTAIN_BOX_ROOT names another system's root to lie over: how the same tests run on another Debian (tests/releases.py).
+CONTAIN_BOX_ROOT names another system's root to lie over: how the same tests run on another Debian.
 
 It boots in a second with a network of its own, none of this machine's services, a system bus and a volatile journal. What
 is written inside is gone when it closes. Facts that cost an afternoon each:

@@ -10,7 +10,7 @@ if [ -d /run/systemd/system ]; then
 fi
 rm -rf /etc/systemd/system/containment-*.service.d /etc/systemd/system/containment-.service.d /etc/systemd/system/*.wants/containment-*
 rm -f /etc/polkit-1/rules.d/50-containment.rules
-rm -rf /var/lib/containment-agent /run/containment-agent /etc/containment-agent
+rm -rf /var/lib/containment-agent /var/log/containment-agent /run/containment-agent /etc/containment-agent
 rm -f /var/lib/systemd/timers/stamp-containment-*
 if getent passwd containment >/dev/null; then userdel containment; fi
 if getent group containment >/dev/null; then groupdel containment; fi

@@ -142,7 +142,7 @@ class _Words(NamedTuple):
 
 
 def _beside(root: Path, words: _Words) -> None:
-    """Units, what makes the user and the directories, drop-ins to choose from, policies, the manual, the command on the path."""
+    """Units, what makes the user and the directories, drop-ins to choose from, policies, the manual, completion, the command."""
     below, library, share = (root / one.lstrip("/") for one in (words.prefix, words.library, words.share))
     words.write(library / "setup", HERE / "systemd/package/setup.sh", mode=0o755)
     words.write(library / "policies.py", HERE / "systemd/package/policies.py")
@@ -163,6 +163,10 @@ def _beside(root: Path, words: _Words) -> None:
         manual = below / f"share/man/man{file.suffix[1:]}" / f"{file.name}.gz"
         manual.parent.mkdir(parents=True, exist_ok=True)
         manual.write_bytes(gzip.compress(file.read_bytes(), mtime=0))
+    completion = below / "share/bash-completion/completions/contain"
+    completion.parent.mkdir(parents=True, exist_ok=True)
+    asked = [sys.executable, "-m", "agent", "completion", "bash"]
+    completion.write_bytes(subprocess.run(asked, cwd=HERE, stdout=subprocess.PIPE, timeout=30, check=True).stdout)
     command = below / "bin/contain"
     command.parent.mkdir(parents=True, exist_ok=True)
     command.unlink(missing_ok=True)
