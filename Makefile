@@ -11,10 +11,10 @@ WORKERS := -n logical --maxprocesses 4 --dist loadfile
 RUN_PACKAGES := nftables iproute2
 DEMO_PACKAGES := $(RUN_PACKAGES) openssh-server openssh-client nginx-light wrk
 TEST_PACKAGES := $(DEMO_PACKAGES) apache2-bin busybox-static chromium chromium-driver crowdsec dbus docker.io dovecot-imapd dovecot-pop3d fail2ban iptables openssl \
-  polkitd postfix postgresql prometheus prometheus-alertmanager sudo systemd-container systemd-journal-remote tcc
+  polkitd postfix postgresql prometheus prometheus-alertmanager python3-pyinotify sudo systemd-container systemd-journal-remote tcc
 BENCH_PACKAGES := $(DEMO_PACKAGES) crowdsec crowdsec-firewall-bouncer fail2ban monit python3-pyinotify sshguard
 
-.PHONY: setup bytecode run demo test check bench chaos rotation lock clean install uninstall deb docs
+.PHONY: setup bytecode run demo test check bench debian13 chaos rotation lock clean install uninstall deb docs
 setup: $(READY)
 
 $(READY): pyproject.toml requirements.lock requirements-dev.lock
@@ -57,6 +57,9 @@ check: $(READY)
 bench: $(READY) bytecode ## our numbers beside fail2ban's, CrowdSec's, sshguard's and monit's, in one run
 	@.ci/packages $(BENCH_PACKAGES)
 	@$(VENV)/bin/python -m tests.bench $(ARGS)
+
+debian13: ## the tests of the package on Debian 13, in a root of its own that is fetched the first time
+	@.ci/debian13 $(ARGS)
 
 chaos: $(READY) ## every fault under every action, then an hour of all of them at random; make chaos ARGS="--minutes 20 --seed 7"
 	@.ci/packages $(TEST_PACKAGES)

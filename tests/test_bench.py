@@ -79,6 +79,7 @@ def test_an_interrupted_run_leaves_nothing_running(tmp_path: Path) -> None:
     need_root()
     need("nft", "nftables")
     need("fail2ban-server", "fail2ban")
+    need("/usr/lib/python3/dist-packages/pyinotify.py", "python3-pyinotify")
     environment = {**os.environ, "TMPDIR": str(tmp_path)}
     command = [sys.executable, "-m", "tests.bench", "--quick", "--rows", "idle"]
     with subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as run:
